@@ -1,0 +1,2 @@
+"""fovea: the agent room."""
+from __future__ import annotations

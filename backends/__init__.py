@@ -1,0 +1,2 @@
+"""fovea: the backends room."""
+from __future__ import annotations

@@ -1,0 +1,2 @@
+"""fovea: the memory room."""
+from __future__ import annotations

@@ -1,0 +1,2 @@
+"""fovea: the tui room."""
+from __future__ import annotations
