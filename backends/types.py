@@ -1,7 +1,7 @@
 """The values that cross the borders of the backends room.
 
-Plain frozen dataclasses: the engine host sends them over a pipe as JSON (``backends.host.wire``), the agent stores them,
-the screens show them. Probabilities are linear (0..1), entropies and margins are in nats, times in seconds.
+Plain frozen dataclasses: the engine host sends them over a pipe as JSON (``backends.host.wire``), the agent stores
+them, the screens show them. Probabilities are linear (0..1), entropies and margins are in nats, times in seconds.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class TierSpec:
     name: str
     path: Path
     backend: str = "llama"
-    """``llama`` (GGUF), ``transformers`` (folder of safetensors) or ``openai`` (``path`` unused, ``options`` has url, model)."""
+    """``llama`` (GGUF), ``transformers`` (folder of safetensors) or ``openai`` (``options`` holds url and model)."""
     n_gpu_layers: int = 0
     tensor_split: tuple[float, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
