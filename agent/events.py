@@ -1,7 +1,7 @@
 """What a turn tells the screens: one stream of values, whoever is listening.
 
 The agent's stream of a turn is: ``Started``, then ``Reading``*, ``Wrote``* and ``Said``* mixed, then exactly one of
-``Finished`` or ``Stopped``. An ``Asked`` may come just before ``Finished``: it never blocks, an unanswered one stays low.
+``Finished`` or ``Stopped``. An ``Asked`` may come just before ``Finished``: it never blocks; unanswered, it stays low.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The turn ended early. ``replies`` hold the partial text, which is committed too; ``problem`` is empty on a stop."""
+    """The turn ended early; ``replies`` hold the partial text, committed too. ``problem`` is empty on a stop."""
 
     replies: tuple[Node, ...]
     problem: str = ""

@@ -1,6 +1,6 @@
 """The port the agent talks to: a ladder of engines that turns requests into streams of events.
 
-``backends.host.EngineHost`` is the real one (a child process); ``backends.scripted.ScriptedEngine`` plays prepared replies.
+``backends.host.EngineHost`` is the real one (a child process); ``backends.scripted.ScriptedEngine`` plays scripts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Engine(Protocol):
         """
 
     def score(self, messages: Sequence[Message], reply: Sequence[int], tier: str, against: str = "") -> ForkMap:
-        """Read a finished reply (token ids) at ``tier``, teacher-forced. With ``against`` (another tier), KL is real."""
+        """Read a finished reply (token ids) at ``tier``, teacher-forced; with ``against`` (a tier) KL is real."""
 
     def tokenize(self, text: str) -> list[int]:
         """Tokens of plain text (special tokens in it stay text)."""
