@@ -13,7 +13,12 @@
     │   └── FetchError              a URL could not be fetched within its bounds
     ├── EmbeddingError              no embedding model, or it failed
     │   └── ModelUntrustedError     the weights are not the ones whose digest is pinned
-    └── VectorIndexError            the derived chromadb index is unusable; exact search goes on
+    ├── VectorIndexError            the derived chromadb index is unusable; exact search goes on
+    └── NoteError                   a note could not be read or written
+        ├── NoteNotFoundError       no note by that name
+        ├── NoteConflictError       the file was edited by someone else meanwhile; both versions are kept
+        ├── NoteBudgetError         MEMORY.md would outgrow its share of the prompt
+        └── PathRefusedError        a name that leads out of its folder, or that no file may have
 """
 
 from __future__ import annotations
@@ -73,3 +78,23 @@ class ModelUntrustedError(EmbeddingError):
 
 class VectorIndexError(MemoryRoomError):
     """The derived vector index is unusable; exact search goes on without it."""
+
+
+class NoteError(MemoryRoomError):
+    """A note could not be read or written."""
+
+
+class NoteNotFoundError(NoteError):
+    """There is no note by that name."""
+
+
+class NoteConflictError(NoteError):
+    """The file was edited by someone else since it was read; both versions are kept."""
+
+
+class NoteBudgetError(NoteError):
+    """MEMORY.md would outgrow its share of the prompt; nothing is cut silently."""
+
+
+class PathRefusedError(NoteError):
+    """A name leads out of its folder, or is one that no file may have."""
