@@ -1,24 +1,24 @@
 """Everything that can go wrong in the memory room, as one hierarchy a caller can catch by meaning.
 
-    MemoryRoomError                 base of all; its text is a sentence a person can act on
-    ├── StoreError                  the SQLite file
-    │   ├── StoreDamagedError       it is not a database, or its pages are broken
-    │   ├── StoreTooNewError        it was written by a newer fovea
-    │   └── StoreBusyError          another process holds the write lock for longer than we wait
-    ├── IngestError                 one document could not be added; the others go on
-    │   ├── UnsupportedFormatError  no reader for these bytes
-    │   ├── DocumentDamagedError    truncated, malformed, or encrypted
-    │   ├── DocumentTooLargeError   over a limit of size, time, memory, depth or members
-    │   ├── DocumentGoneError       it vanished, or may not be read
-    │   └── FetchError              a URL could not be fetched within its bounds
-    ├── EmbeddingError              no embedding model, or it failed
-    │   └── ModelUntrustedError     the weights are not the ones whose digest is pinned
-    ├── VectorIndexError            the derived chromadb index is unusable; exact search goes on
-    └── NoteError                   a note could not be read or written
-        ├── NoteNotFoundError       no note by that name
-        ├── NoteConflictError       the file was edited by someone else meanwhile; both versions are kept
-        ├── NoteBudgetError         MEMORY.md would outgrow its share of the prompt
-        └── PathRefusedError        a name that leads out of its folder, or that no file may have
+MemoryRoomError                 base of all; its text is a sentence a person can act on
+├── StoreError                  the SQLite file
+│   ├── StoreDamagedError       it is not a database, or its pages are broken
+│   ├── StoreTooNewError        it was written by a newer fovea
+│   └── StoreBusyError          another process holds the write lock for longer than we wait
+├── IngestError                 one document could not be added; the others go on
+│   ├── UnsupportedFormatError  no reader for these bytes
+│   ├── DocumentDamagedError    truncated, malformed, or encrypted
+│   ├── DocumentTooLargeError   over a limit of size, time, memory, depth or members
+│   ├── DocumentGoneError       it vanished, or may not be read
+│   └── FetchError              a URL could not be fetched within its bounds
+├── EmbeddingError              no embedding model, or it failed
+│   └── ModelUntrustedError     the weights are not the ones whose digest is pinned
+├── VectorIndexError            the derived chromadb index is unusable; exact search goes on
+└── NoteError                   a note could not be read or written
+    ├── NoteNotFoundError       no note by that name
+    ├── NoteConflictError       the file was edited by someone else meanwhile; both versions are kept
+    ├── NoteBudgetError         MEMORY.md would outgrow its share of the prompt
+    └── PathRefusedError        a name that leads out of its folder, or that no file may have
 """
 
 from __future__ import annotations

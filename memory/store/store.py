@@ -1,0 +1,228 @@
+"""The store as the rest of fovea sees it: put and remove documents, search by words and by vectors, read chunks."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory.chunking import chunk_text
+from memory.store import reads, writes
+from memory.store.database import Database, translated
+from memory.store.matrix import VectorMatrix, data_version
+from memory.store.schema import KIND_BITS, PRIVATE_BIT
+from memory.store.values import Chunk, Document, DocumentInfo, Hit, Piece, Placement, PutResult, Source, StoreStats
+
+Vector = NDArray[np.float32]
+
+
+class Store:
+    """Documents, chunks, vectors and the word index of one data folder; safe to share between threads.
+
+    Args:
+        folder: The data folder; ``memory.db`` lies in it.
+        read_only: Refuse every write.
+
+    Raises:
+        StoreError: The file cannot be opened; the subclass says why.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        self.database = Database(folder, read_only=read_only)
+        self._matrices: dict[str, VectorMatrix] = {}
+        self._guard = threading.Lock()
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return self.database.folder
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change of chunks, vectors or privacy."""
+        with translated(self.database.path):
+            return data_version(self.database.connection)
+
+    # Writing ---------------------------------------------------------------------------------------------------
+
+    def put_document(
+        self,
+        kind: str,
+        uri: str,
+        title: str,
+        text: str,
+        *,
+        format: str = "markdown",
+        content_hash: str = "",
+        private: bool = False,
+        info: DocumentInfo | None = None,
+    ) -> PutResult:
+        """Chunk a text and store it, replacing what ``uri`` held before; chunks that did not change keep their vectors.
+
+        Args:
+            kind: ``note``, ``lesson``, ``conversation``, ``file`` or ``url``.
+            uri: Its name within the kind.
+            title: Shown with every passage and part of what is indexed and embedded.
+            text: The whole text.
+            format: How to read its structure: ``markdown``, ``text``, or a language's name.
+            content_hash: The caller's own hash, to find out later whether anything changed.
+            private: Never recalled.
+            info: Anything more to record; its title, hash, format and privacy are overruled by the arguments above.
+        """
+        base = info or DocumentInfo()
+        full = DocumentInfo(
+            title=title,
+            content_hash=content_hash or base.content_hash,
+            size=base.size or len(text.encode("utf-8", "surrogatepass")),
+            mtime_ns=base.mtime_ns,
+            format=format,
+            mark=base.mark,
+            root=base.root,
+            private=private,
+        )
+        return self.put_pieces(kind, uri, chunk_text(text, format), full)
+
+    def put_pieces(
+        self, kind: str, uri: str, pieces: Sequence[Piece], info: DocumentInfo, *, titled: bool = True
+    ) -> PutResult:
+        """Store a document whose chunks are already cut; see ``writes.put``."""
+        with self.database.transaction() as connection:
+            return writes.put(connection, kind, uri, pieces, info, titled=titled)
+
+    def remove_document(self, kind: str, uri: str) -> bool:
+        """Remove a document with every chunk nobody else holds; return whether it was there."""
+        with self.database.transaction() as connection:
+            row = connection.execute("SELECT id FROM documents WHERE kind = ? AND uri = ?", (kind, uri)).fetchone()
+            if row is None:
+                return False
+            writes.remove(connection, [int(row[0])])
+            return True
+
+    def set_private(self, kind: str, uri: str, private: bool) -> bool:
+        """Mark or unmark a document as never to be recalled; return whether it was there."""
+        with self.database.transaction() as connection:
+            row = connection.execute("SELECT id FROM documents WHERE kind = ? AND uri = ?", (kind, uri)).fetchone()
+            if row is None:
+                return False
+            writes.set_private(connection, int(row[0]), private)
+            return True
+
+    def put_vectors(self, model: str, vectors: Iterable[tuple[int, Vector]]) -> int:
+        """Store vectors by chunk id under a model's name, normalised to unit length; return how many were stored.
+
+        Chunks that have been removed meanwhile are passed over.
+        """
+        with self.database.transaction() as connection:
+            return writes.put_vectors(connection, model, vectors)
+
+    # Searching -------------------------------------------------------------------------------------------------
+
+    def search_words(
+        self, terms: Sequence[str], limit: int, kinds: Iterable[str] | None = None, *, private: bool = False
+    ) -> list[Hit]:
+        """Search the word index with terms made by ``memory.recall.text.query_terms``; best first, BM25 scores."""
+        with translated(self.database.path):
+            return reads.search_words(self.database.connection, terms, limit, kind_bits(kinds, private))
+
+    def search_vectors(
+        self, query: Vector, limit: int, kinds: Iterable[str] | None = None, *, model: str, private: bool = False
+    ) -> list[Hit]:
+        """Search exactly by cosine over the vectors of ``model``; best first."""
+        with translated(self.database.path):
+            return self.matrix(model).search(query, limit, kind_bits(kinds, private))
+
+    def matrix(self, model: str) -> VectorMatrix:
+        """Return the cached matrix of a model's vectors."""
+        with self._guard:
+            return self._matrices.setdefault(model, VectorMatrix(self.database, model))
+
+    # Reading ---------------------------------------------------------------------------------------------------
+
+    def chunks(self, ids: Sequence[int]) -> list[Chunk]:
+        """Return these chunks with their sources, in the order asked; ids that are gone are left out."""
+        with translated(self.database.path):
+            return reads.chunks(self.database.connection, ids)
+
+    def neighbours(self, placement: Placement, n: int = 1) -> list[tuple[Placement, Chunk]]:
+        """Return up to ``n`` chunks on each side of a placement in its document, in order, itself included."""
+        with translated(self.database.path):
+            return reads.neighbours(self.database.connection, placement, n)
+
+    def document(self, kind: str, uri: str) -> Document | None:
+        """Return one document of the manifest, or None."""
+        with translated(self.database.path):
+            found = reads.documents(self.database.connection, "kind = ? AND uri = ?", (kind, uri))
+        return found[0] if found else None
+
+    def documents(self, kinds: Iterable[str] | None = None) -> list[Document]:
+        """Return the manifest, ordered by kind and name."""
+        wanted = list(kinds) if kinds is not None else list(KIND_BITS)
+        marks = ",".join("?" * len(wanted))
+        with translated(self.database.path):
+            return reads.documents(self.database.connection, f"kind IN ({marks})", tuple(wanted))
+
+    def document_chunks(self, document_id: int) -> list[tuple[Placement, Chunk]]:
+        """Return a document's chunks in order."""
+        with translated(self.database.path):
+            return reads.document_chunks(self.database.connection, document_id)
+
+    def pending(self, model: str, limit: int) -> list[Chunk]:
+        """Return up to ``limit`` chunks that have no vector of this model yet (without their sources)."""
+        with translated(self.database.path):
+            return reads.pending(self.database.connection, model, limit)
+
+    def count_pending(self, model: str) -> int:
+        """Count the chunks that have no vector of this model yet."""
+        with translated(self.database.path):
+            return reads.count_pending(self.database.connection, model)
+
+    def vectors(self, model: str) -> Iterator[tuple[int, Vector]]:
+        """Iterate over all stored vectors of a model by chunk id, without holding them in memory."""
+        yield from reads.vectors(self.database.connection, model)
+
+    def stats(self) -> StoreStats:
+        """Count what is stored."""
+        with translated(self.database.path):
+            return reads.stats(self.database.connection, self.database.path)
+
+    def meta(self, key: str) -> str | None:
+        """Return a recorded setting of the store, e.g. which embedding model it was last filled with."""
+        row = self.database.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row else None
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Record a setting of the store."""
+        with self.database.transaction() as connection:
+            _set_meta(connection, key, value)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def kind_bits(kinds: Iterable[str] | None, private: bool = False) -> int:
+    """Return the mask that lets these kinds through; all of them for None."""
+    wanted = KIND_BITS if kinds is None else kinds
+    bits = PRIVATE_BIT if private else 0
+    for kind in wanted:
+        bits |= KIND_BITS[kind]
+    return bits
+
+
+def _set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
+    connection.execute(
+        "INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", (key, value)
+    )
+
+
+__all__ = ["Source", "Store", "kind_bits"]
