@@ -131,6 +131,9 @@ class Message:
 
     role: str
     content: str
+    tokens: tuple[int, ...] = ()
+    """The very tokens of a reply this model wrote earlier (``Step.token`` of its steps, without the ending token): they
+    are in the cache, while tokenizing the text again may give others and cost a prefill. Only for the same model."""
 
 
 @dataclass(frozen=True, slots=True)

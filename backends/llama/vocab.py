@@ -1,0 +1,135 @@
+"""Text to tokens and back, and the model's own chat template."""
+
+from __future__ import annotations
+
+import ctypes
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from backends.errors import LoadError
+from backends.llama.library import library
+from backends.types import Message
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""Used for models whose file has no chat template."""
+
+
+class Vocab:
+    """Tokenizer and chat template of one loaded model."""
+
+    def __init__(self, model: Any) -> None:
+        self._llama = library()
+        self._vocab = self._llama.llama_model_get_vocab(model)
+        if not self._vocab:
+            raise LoadError("The model file has no vocabulary.")
+        self.size: int = self._llama.llama_vocab_n_tokens(self._vocab)
+        raw = self._llama.llama_model_chat_template(model, None)
+        self.template = raw.decode("utf-8", "replace") if raw else ""
+        self._pieces: dict[int, bytes] = {}
+        self._ends: dict[int, bool] = {}
+
+    def tokenize(self, text: str, *, special: bool = False, bos: bool = False) -> list[int]:
+        """Tokens of ``text``; ``special`` reads control tokens written out in it, ``bos`` adds the model's start."""
+        data = text.encode("utf-8", "surrogatepass") if text else b""
+        room = len(data) + 8
+        for _ in range(2):
+            buffer = (ctypes.c_int32 * room)()
+            count = self._llama.llama_tokenize(self._vocab, data, len(data), buffer, room, bos, special)
+            if count >= 0:
+                return list(buffer[:count])
+            room = -count
+        return []
+
+    def piece(self, token: int) -> bytes:
+        """Bytes of a token; empty for control tokens."""
+        known = self._pieces.get(token)
+        if known is not None:
+            return known
+        room = 64
+        buffer = ctypes.create_string_buffer(room)
+        count = self._llama.llama_token_to_piece(self._vocab, token, buffer, room, 0, False)
+        if count < 0:
+            buffer = ctypes.create_string_buffer(-count)
+            count = self._llama.llama_token_to_piece(self._vocab, token, buffer, -count, 0, False)
+        piece = buffer.raw[: max(count, 0)]
+        self._pieces[token] = piece
+        return piece
+
+    def is_end(self, token: int) -> bool:
+        """Whether a token ends a reply."""
+        known = self._ends.get(token)
+        if known is None:
+            known = self._ends[token] = bool(self._llama.llama_vocab_is_eog(self._vocab, token))
+        return known
+
+    def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Tokens of the conversation, ready for the assistant's reply.
+
+        The whole rendering is tokenized at once (the same tokens llama.cpp's own programs get), unless a message
+        contains the text of a control token or carries its own tokens: then the template's text and the contents are
+        tokenized apart, so that a "<|im_end|>" in a document stays harmless text and a reply keeps the very tokens
+        that are in the cache.
+        """
+        if not any(self._needs_care(message) for message in messages):
+            plain = [{"role": m.role, "content": m.content} for m in messages]
+            return self.tokenize(self._render(plain), special=True, bos=True)
+        marks = [f"\ue000{secrets.token_hex(8)}\ue001" for _ in messages]
+        text = self._render([{"role": m.role, "content": mark} for m, mark in zip(messages, marks, strict=True)])
+        tokens: list[int] = []
+        for message, mark in zip(messages, marks, strict=True):
+            before, found, after = text.partition(mark)
+            if not found:  # a template that drops this role's content drops ours too
+                continue
+            tokens += self.tokenize(before, special=True, bos=not tokens)
+            tokens += message.tokens or self.tokenize(message.content)
+            text = after
+        return tokens + self.tokenize(text, special=True, bos=not tokens)
+
+    def _needs_care(self, message: Message) -> bool:
+        if message.tokens:
+            return True
+        return self.tokenize(message.content) != self.tokenize(message.content, special=True)
+
+    def _render(self, messages: list[dict[str, str]]) -> str:
+        bos, eos = (self._text(getter(self._vocab)) for getter in self._edges)
+        text: str = self._compiled.render(
+            messages=messages,
+            add_generation_prompt=True,
+            bos_token="",  # added as a token, once
+            eos_token=eos,
+            tools=None,
+            strftime_now=lambda form: datetime.now().strftime(form),
+        )
+        return text.removeprefix(bos) if bos else text
+
+    @property
+    def _edges(self) -> tuple[Any, Any]:
+        return self._llama.llama_vocab_bos, self._llama.llama_vocab_eos
+
+    def _text(self, token: int) -> str:
+        raw = self._llama.llama_vocab_get_text(self._vocab, token) if token >= 0 else b""
+        return raw.decode("utf-8", "replace") if raw else ""
+
+    @cached_property
+    def _compiled(self) -> Any:
+        """The template, in Jinja's sandbox: it comes from a downloaded file."""
+        from jinja2 import TemplateError
+        from jinja2.ext import loopcontrols
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+
+        def refuse(reason: str) -> str:
+            raise TemplateError(reason)
+
+        environment.globals["raise_exception"] = refuse
+        try:
+            return environment.from_string(self.template or CHATML)
+        except TemplateError as error:
+            raise LoadError(f"The model's chat template cannot be read ({error}).") from error
