@@ -1,2 +1,3 @@
 """fovea: the agent room."""
+
 from __future__ import annotations

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from backends.types import Step, Timing, Usage
 
@@ -42,7 +45,7 @@ class Node:
     session: str
     parent: int | None
     role: str
-    """``system``, ``user`` or ``assistant``."""
+    """``user``, ``assistant`` or ``summary`` (what a compaction left of the messages above it)."""
     text: str
     status: Status
     author: str
@@ -127,3 +130,78 @@ class Decision:
     text: str
     predicted_s: float | None = None
     actual_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A stored choice among continuations, usable as a label."""
+
+    id: int
+    session: str
+    chosen: int
+    at: float
+    blind: bool
+    """Whether the tiers were hidden from the person until after the choice."""
+    candidates: tuple[Mapping[str, Any], ...]
+    """For each candidate: ``node``, ``tier``, ``author`` and ``features`` (signal name -> value)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PickStats:
+    """How often a tier was preferred where it stood beside another one."""
+
+    tier: str
+    offered: int
+    won: int
+
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson score interval of the share of wins (0, 1 when nothing was offered)."""
+        if not self.offered:
+            return 0.0, 1.0
+        z, n, p = 1.959964, self.offered, self.won / self.offered
+        centre, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, (centre - spread) / (1 + z * z / n)), min(1.0, (centre + spread) / (1 + z * z / n))
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a conversation has spent at high tiers."""
+
+    high: int
+    """Tokens chosen, confirmed or verified above the lowest tier."""
+    all: int
+    """Tokens written in all."""
+    high_turns: int
+    """Replies written wholly above the lowest tier."""
+    turns: int
+    budget: float
+    """The share the person is willing to spend (0..1)."""
+
+    @property
+    def share(self) -> float:
+        """Share of tokens spent at high tiers (0..1)."""
+        return self.high / self.all if self.all else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Measured tokens per second of a tier on this machine; 0 where nothing was measured yet."""
+
+    prefill_tok_s: float = 0.0
+    decode_tok_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """How full the context is, in tokens."""
+
+    used: int
+    """The prompt as it would be sent now, with the draft."""
+    available: int
+    """The whole context."""
+    reserved: int
+    """Kept free for the reply."""
+    left_out: int = 0
+    """Oldest messages that would not fit."""
+    estimated: bool = False
+    """True before a model is loaded: counted from characters."""

@@ -1,0 +1,147 @@
+"""The settings: one pydantic model for ``generation_config.yaml`` and for the flags of the command line.
+
+Every field has a description; ``docs/settings.md`` is generated from them. A dotted key (``sampling.temperature``)
+names a field everywhere: in messages, in ``--set``, in ``fovea settings set``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent.values import Policy, Scope
+
+DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant. Answer briefly and truthfully; say so when you do not know."
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values are never guessed from other types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class EngineSettings(Section):
+    """How models are run on this machine."""
+
+    ctx: Annotated[int, Field(ge=0, le=4_194_304)] = 0
+    """Context in tokens. 0: as long as the model was trained for, at most 4096."""
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 512
+    """Tokens read in one batch of a prefill."""
+    n_parallel: Annotated[int, Field(ge=1, le=16)] = 4
+    """Continuations that can be written at once."""
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Threads of an engine. 0: chosen by measurement."""
+    n_gpu_layers: Annotated[int, Field(ge=-1)] = 0
+    """Layers kept on the GPU; -1 means all of them. Needs a llama.cpp built for it."""
+    tensor_split: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    """How the layers are divided between several GPUs, for example [0.6, 0.4]."""
+
+
+class SamplingSettings(Section):
+    """How the next token is drawn."""
+
+    temperature: Annotated[float, Field(ge=0, le=10)] = 0.7
+    """0 always takes the likeliest token; higher is more varied."""
+    top_k: Annotated[int, Field(ge=0)] = 40
+    """Only the k likeliest tokens. 0: off."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Only the likeliest tokens that together have this probability. 1: off."""
+    min_p: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Only tokens at least this likely compared with the likeliest. 0: off."""
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] = 1.1
+    """Above 1, recent tokens become less likely. 1: off."""
+    repetition_window: Annotated[int, Field(ge=0)] = 64
+    """How many recent tokens the penalty looks at."""
+    seed: Annotated[int, Field(ge=-1, le=2**32 - 1)] = -1
+    """Same seed, same text. -1: a new seed for every reply."""
+    max_tokens: Annotated[int, Field(ge=1)] = 512
+    """Longest reply in tokens."""
+
+
+class PolicySettings(Section):
+    """Who decides a closer look, and how much of it there may be."""
+
+    mode: Policy = Policy.ASK
+    """auto: fovea looks closer by itself; ask: it proposes; manual: only when told to; off: never."""
+    scope: Scope = Scope.TURN
+    """What a closer look covers: turn (the whole reply) or span (the doubtful part)."""
+    budget: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Share of the tokens that may be spent at the high tier (0.2 is about one token in five)."""
+    controller: bool = True
+    """Keep the real spending near the budget by moving the threshold slowly."""
+    faithful: bool = False
+    """In auto: write exactly the high tier's own text (speculative decoding) instead of using the gate."""
+    calibration: str = ""
+    """File of a density model made by `fovea calibrate`; empty means the default rule."""
+
+
+class MemorySettings(Section):
+    """What is recalled and added to the prompt."""
+
+    recall: bool = True
+    """Look up notes and the knowledge base for every message."""
+    passages: Annotated[int, Field(ge=0, le=50)] = 4
+    """Most passages added to one message."""
+    budget_tokens: Annotated[int, Field(ge=0)] = 600
+    """Most tokens of recalled passages in the prompt."""
+    notes_tokens: Annotated[int, Field(ge=0)] = 300
+    """Most tokens of standing notes in the prompt."""
+    deadline_s: Annotated[float, Field(gt=0, le=60)] = 1.5
+    """Seconds after which the reply starts without passages that are not found yet."""
+
+
+class FolderSettings(Section):
+    """Where things are kept. The variables FOVEA_DATA and FOVEA_CACHE win over these."""
+
+    data: Path | None = None
+    """Conversations, notes, knowledge base and log. Empty: the platform's own place."""
+    cache: Path | None = None
+    """Tiers made on this machine and other things that can be made again. Empty: the platform's own place."""
+
+
+class ScreenSettings(Section):
+    """How the chat looks."""
+
+    theme: str = "fovea-dark"
+    """Name of the colour theme."""
+    density: bool = False
+    """Start with the density view switched on."""
+    tour: bool = True
+    """Offer the one-minute tour (switched off once it was seen or skipped)."""
+    keys: dict[str, str] = {}
+    """Own key bindings: id of the action to key, for example {look-closer: ctrl+l}."""
+
+
+class Settings(Section):
+    """Everything that can be set."""
+
+    model: str = "pocket"
+    """`pocket` (the built-in model) or the path of a 16-bit GGUF file; its other tiers are found or made."""
+    tiers: dict[str, Path] = {}
+    """Files of the tiers, where they are not to be found automatically, for example {4-bit: a.gguf, 16-bit: b.gguf}."""
+    tier: str = ""
+    """The tier that speaks. Empty: the lowest one that is loaded."""
+    high: str = ""
+    """The tier a closer look uses. Empty: the next higher one."""
+    system_prompt: str = DEFAULT_SYSTEM_PROMPT
+    """The first message of every conversation."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much is written to the log."""
+    engine: EngineSettings = EngineSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    policy: PolicySettings = PolicySettings()
+    memory: MemorySettings = MemorySettings()
+    folders: FolderSettings = FolderSettings()
+    screen: ScreenSettings = ScreenSettings()
+
+    def with_values(self, changes: dict[str, Any]) -> Settings:
+        """A copy with dotted keys replaced, validated like a file.
+
+        Raises:
+            SettingsError: A key is unknown or a value has the wrong type.
+        """
+        from agent.settings_file import validated, with_dotted
+
+        return validated(with_dotted(self.model_dump(mode="json"), changes))

@@ -1,0 +1,111 @@
+"""The list of conversations: titles, heads, archive, full-text search."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from agent.database import Database
+from agent.errors import NotFoundError
+from agent.text import fts_query, storable
+from agent.values import SessionInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One message found by full-text search."""
+
+    session: str
+    title: str
+    node: int
+    role: str
+    snippet: str
+    """The surroundings of the match, with the matched words between U+2039 and U+203A."""
+
+
+class Shelf:
+    """All conversations of a tree, as a list."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def sessions(self, query: str = "", *, archived: bool = False) -> list[SessionInfo]:
+        """Conversations, the latest first; with a query those whose title or messages hold all its words."""
+        sql = (
+            "SELECT s.*, (SELECT count(*) FROM nodes n WHERE n.session = s.id AND n.deleted = 0) AS messages "
+            "FROM sessions s WHERE s.deleted = 0 AND s.archived = ?"
+        )
+        values: list[object] = [int(archived)]
+        if query.strip():
+            sql += (
+                " AND (s.title LIKE ? ESCAPE '!' OR s.id IN (SELECT n.session FROM words JOIN nodes n ON n.id = "
+                "words.rowid WHERE words MATCH ? AND n.deleted = 0))"
+            )
+            escaped = query.strip().replace("!", "!!").replace("%", "!%").replace("_", "!_")
+            values += [f"%{storable(escaped)}%", fts_query(query)]
+        return [_info(row) for row in self._db.rows(sql + " ORDER BY s.updated DESC", values)]
+
+    def search(self, query: str, limit: int = 50) -> list[Found]:
+        """Messages that hold all words of the query, the best match first."""
+        rows = self._db.rows(
+            "SELECT n.session, s.title, n.id, n.role, snippet(words, 0, '\u2039', '\u203a', '\u2026', 16) AS snippet "
+            "FROM words JOIN nodes n ON n.id = words.rowid JOIN sessions s ON s.id = n.session "
+            "WHERE words MATCH ? AND n.deleted = 0 AND s.deleted = 0 ORDER BY bm25(words) LIMIT ?",
+            (fts_query(query), limit),
+        )
+        return [Found(row["session"], row["title"], row["id"], row["role"], row["snippet"]) for row in rows]
+
+    def info(self, session: str) -> SessionInfo | None:
+        """One conversation, or ``None`` while it has no message."""
+        row = self._db.row(
+            "SELECT s.*, (SELECT count(*) FROM nodes n WHERE n.session = s.id AND n.deleted = 0) AS messages "
+            "FROM sessions s WHERE s.id = ? AND s.deleted = 0",
+            (session,),
+        )
+        return _info(row) if row else None
+
+    def find_session(self, name: str) -> str:
+        """The id that ``name`` (an id, the unique start of one, or ``last``) means. Raises NotFoundError."""
+        if name == "last":
+            rows = self._db.rows("SELECT id FROM sessions WHERE deleted = 0 ORDER BY updated DESC LIMIT 1")
+        else:
+            rows = self._db.rows(
+                "SELECT id FROM sessions WHERE deleted = 0 AND substr(id, 1, ?) = ? ORDER BY id = ? DESC LIMIT 3",
+                (len(name), storable(name), storable(name)),
+            )
+        if rows and (len(rows) == 1 or rows[0]["id"] == name):
+            return str(rows[0]["id"])
+        what = "Several conversations begin with" if rows else "There is no conversation"
+        raise NotFoundError(f"{what} `{name}`; `fovea sessions list` shows them")
+
+    def head(self, session: str) -> int | None:
+        """The node the next message is added below."""
+        row = self._db.row("SELECT head FROM sessions WHERE id = ?", (session,))
+        return None if row is None else row["head"]
+
+    def set_head(self, session: str, node: int | None) -> None:
+        """Move the head."""
+        self._db.write("UPDATE sessions SET head = ? WHERE id = ?", (node, session))
+
+    def rename(self, session: str, title: str) -> None:
+        """Give a conversation a title."""
+        self._db.write("UPDATE sessions SET title = ? WHERE id = ?", (storable(title).strip(), session))
+
+    def set_archived(self, session: str, archived: bool) -> None:
+        """Put a conversation away, or back."""
+        self._db.write("UPDATE sessions SET archived = ? WHERE id = ?", (int(archived), session))
+
+    def set_deleted(self, session: str, deleted: bool) -> None:
+        """Delete a conversation; it can be brought back until the tree is closed."""
+        self._db.write("UPDATE sessions SET deleted = ? WHERE id = ?", (int(deleted), session))
+
+
+def _info(row: sqlite3.Row) -> SessionInfo:
+    return SessionInfo(
+        id=row["id"],
+        title=row["title"],
+        created=row["created"],
+        updated=row["updated"],
+        messages=row["messages"],
+        archived=bool(row["archived"]),
+    )
