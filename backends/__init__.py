@@ -1,2 +1,3 @@
 """fovea: the backends room."""
+
 from __future__ import annotations

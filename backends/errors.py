@@ -1,14 +1,14 @@
 """Everything that can go wrong in the backends room.
 
-    BackendError                  base; its text is one sentence a person can act on
-    ├── ModelFileError            a model file is missing, damaged, or not a model fovea can run
-    ├── LoadError                 the engine refused the model (memory, unknown architecture, driver)
-    ├── ContextFull               the prompt, or the reply so far, does not fit into the context
-    ├── CacheError                a key/value cache cannot be cut back or handed over
-    ├── Cancelled                 the person stopped it; not a failure
-    ├── HostError                 the engine host (child process) could not start, or broke the protocol
-    │   └── HostDied              the engine host ended in the middle of its work (kill, native abort, out of memory)
-    └── RemoteError               a remote engine did not answer, or answered with nonsense
+BackendError                  base; its text is one sentence a person can act on
+├── ModelFileError            a model file is missing, damaged, or not a model fovea can run
+├── LoadError                 the engine refused the model (memory, unknown architecture, driver)
+├── ContextFull               the prompt, or the reply so far, does not fit into the context
+├── CacheError                a key/value cache cannot be cut back or handed over
+├── Cancelled                 the person stopped it; not a failure
+├── HostError                 the engine host (child process) could not start, or broke the protocol
+│   └── HostDied              the engine host ended in the middle of its work (kill, native abort, out of memory)
+└── RemoteError               a remote engine did not answer, or answered with nonsense
 """
 
 from __future__ import annotations
@@ -20,6 +20,14 @@ class BackendError(Exception):
 
 class ModelFileError(BackendError):
     """A model file is missing, damaged, or not something fovea can run."""
+
+
+class TierError(BackendError):
+    """A tier could not be made from a model file."""
+
+
+class FetchError(BackendError):
+    """A model could not be fetched."""
 
 
 class LoadError(BackendError):

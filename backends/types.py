@@ -148,11 +148,11 @@ class Request:
     """The tier the gate calls or that verifies; empty for ``plain``."""
     prefix: tuple[int, ...] = ()
     """Tokens of the reply already written: resume after a fault, continue an edited reply, repair a span."""
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     max_tokens: int = 512
     n: int = 1
     """Number of continuations, written in one batch over one shared prefix (``plain`` only)."""
-    gate: Gate = Gate()
+    gate: Gate = field(default_factory=Gate)
     read_high: bool | None = None
     """Read the prompt at the high tier and hand the cache down. ``None``: the ladder decides from measured speeds."""
     stop: tuple[str, ...] = ()

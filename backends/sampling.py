@@ -1,0 +1,85 @@
+"""Drawing the next token.
+
+The sampler is stateless: the random numbers of position ``i`` of continuation ``seq`` depend on ``(seed, seq, i)``
+alone. So the same seed gives the same text, a reply resumed after a fault goes on exactly as it would have, and the
+order in which tiers are asked cannot change a draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from backends.signals import Signals, measure
+from backends.stepper import Logits
+from backends.types import Sampling
+
+Distribution = npt.NDArray[np.float64]
+"""Probabilities after temperature and filters, shape ``[n_vocab]``, summing to 1."""
+
+
+def uniform(seed: int, seq: int, position: int, count: int = 1) -> npt.NDArray[np.float64]:
+    """``count`` numbers in [0, 1) that belong to one position of one continuation."""
+    return np.random.Generator(np.random.PCG64([seed & 0xFFFFFFFFFFFFFFFF, seq, position])).random(count)
+
+
+def penalized(logits: Logits, sampling: Sampling, recent: Sequence[int]) -> Logits:
+    """Logits with the repetition penalty of Keskar et al. 2019 (CTRL): divided when positive, multiplied when not.
+
+    Returns the same array when there is nothing to do, else a copy.
+    """
+    if sampling.repetition_penalty == 1.0 or not recent:
+        return logits
+    tokens = np.unique(np.asarray(recent[-sampling.repetition_window :], dtype=np.int64))
+    logits = logits.copy()
+    values = logits[tokens]
+    logits[tokens] = np.where(values > 0, values / sampling.repetition_penalty, values * sampling.repetition_penalty)
+    return logits
+
+
+def distribution(logits: Logits, sampling: Sampling, recent: Sequence[int] = ()) -> Distribution:
+    """The distribution tokens are really drawn from: penalty, temperature, top-k, top-p, min-p, in that order."""
+    logits = penalized(logits, sampling, recent)
+    if sampling.temperature <= 0:
+        one_hot = np.zeros(len(logits), np.float64)
+        one_hot[int(logits.argmax())] = 1.0
+        return one_hot
+    scaled = (logits.astype(np.float64) - float(logits.max())) / sampling.temperature
+    p: Distribution = np.exp(scaled)
+    if 0 < sampling.top_k < len(p):
+        p[p < np.partition(p, -sampling.top_k)[-sampling.top_k]] = 0.0
+    p /= p.sum()
+    if sampling.top_p < 1.0:
+        p = _nucleus(p, sampling.top_p)
+    if sampling.min_p > 0.0:
+        p[p < sampling.min_p * p.max()] = 0.0
+    return p / p.sum()
+
+
+def _nucleus(p: Distribution, share: float) -> Distribution:
+    """Keep the smallest set of best tokens whose probabilities reach ``share`` (Holtzman et al. 2020)."""
+    order = np.argsort(-p, kind="stable")
+    keep = int(np.searchsorted(np.cumsum(p[order]), share)) + 1
+    p[order[keep:]] = 0.0
+    return p
+
+
+def draw(p: Distribution, u: float) -> int:
+    """The token at quantile ``u`` of a distribution."""
+    cumulative = np.cumsum(p)
+    token = int(np.searchsorted(cumulative, u * cumulative[-1], side="right"))
+    return min(token, len(p) - 1)
+
+
+def choose(logits: Logits, sampling: Sampling, recent: Sequence[int], at: tuple[int, int]) -> tuple[int, Signals]:
+    """Draw one token and measure its position. ``at`` is (continuation, position).
+
+    The signals are those of the untouched logits: provenance reports the model's own probabilities.
+    """
+    signals = measure(logits)
+    if sampling.temperature <= 0 and sampling.repetition_penalty == 1.0:
+        return signals.best, signals
+    p = distribution(logits, sampling, recent)
+    return draw(p, float(uniform(sampling.seed, *at)[0])), signals
