@@ -1,0 +1,147 @@
+"""Writes a Llama-shaped GGUF with random weights: for tests, and for measurements where only the shape counts.
+
+It is a complete model that llama.cpp loads (byte-level vocabulary, ChatML template), it just says nothing sensible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of a model. ``experts`` > 0 makes a mixture of experts with ``experts_used`` at work."""
+
+    layers: int = 2
+    embedding: int = 256
+    heads: int = 4
+    kv_heads: int = 2
+    feed_forward: int = 512
+    vocabulary: int = 320
+    context: int = 512
+    experts: int = 0
+    experts_used: int = 2
+    tied: bool = False
+    """No output head of its own: the token embeddings serve."""
+    architecture: str = "llama"
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """More metadata; integers are written as 32-bit."""
+
+
+def tokens(size: int) -> list[str]:
+    """A byte-level vocabulary: 256 bytes, the ChatML tokens, and fillers up to ``size`` (at least 260)."""
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    return [*_byte_alphabet(), *specials, *(f"<filler{n}>" for n in range(size - 256 - len(specials)))]
+
+
+def write_random(path: Path, shape: Shape | None = None, *, seed: int = 0, bf16: bool = False) -> Path:
+    """Write a 16-bit model of this shape to ``path`` and return the path."""
+    import gguf
+
+    shape = shape or Shape()
+    writer = gguf.GGUFWriter(path, shape.architecture)
+    _write_settings(writer, shape, 32 if bf16 else 1)
+    draw = np.random.default_rng(seed)
+    for name, dims in _tensors(shape):
+        values = draw.standard_normal(dims, dtype=np.float32) / np.float32(np.sqrt(dims[-1]))
+        if len(dims) == 1:
+            writer.add_tensor(name, np.ones(dims, dtype=np.float32))
+        elif bf16:
+            bits = (values.view(np.uint32) >> 16).astype(np.uint16)
+            writer.add_tensor(
+                name,
+                bits.view(np.uint8),
+                raw_shape=(*dims[:-1], dims[-1] * 2),
+                raw_dtype=gguf.GGMLQuantizationType.BF16,
+            )
+        else:
+            writer.add_tensor(name, values.astype(np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _write_settings(writer: Any, shape: Shape, file_type: int) -> None:
+    writer.add_name("random weights")
+    writer.add_file_type(file_type)
+    writer.add_context_length(shape.context)
+    writer.add_embedding_length(shape.embedding)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.feed_forward)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(shape.embedding // shape.heads)
+    if shape.experts:
+        writer.add_expert_count(shape.experts)
+        writer.add_expert_used_count(shape.experts_used)
+    for key, value in shape.extra.items():
+        (writer.add_uint32 if isinstance(value, int) else writer.add_string)(key, value)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    names = tokens(shape.vocabulary)
+    writer.add_token_list(names)
+    writer.add_token_types([3 if name.startswith("<|") else 1 for name in names])
+    writer.add_token_merges([f"{names[0]} {names[1]}"])
+    writer.add_eos_token_id(258)
+    writer.add_bos_token_id(256)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(CHATML)
+
+
+def _tensors(shape: Shape) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes (rows first, as numpy has them)."""
+    width, inner = shape.embedding, shape.feed_forward
+    kv_width = width // shape.heads * shape.kv_heads
+    found: list[tuple[str, tuple[int, ...]]] = [("token_embd.weight", (shape.vocabulary, width))]
+    for layer in range(shape.layers):
+        block = f"blk.{layer}"
+        found += [
+            (f"{block}.attn_norm.weight", (width,)),
+            (f"{block}.attn_q.weight", (width, width)),
+            (f"{block}.attn_k.weight", (kv_width, width)),
+            (f"{block}.attn_v.weight", (kv_width, width)),
+            (f"{block}.attn_output.weight", (width, width)),
+            (f"{block}.ffn_norm.weight", (width,)),
+        ]
+        if shape.experts:
+            found += [
+                (f"{block}.ffn_gate_inp.weight", (shape.experts, width)),
+                (f"{block}.ffn_gate_exps.weight", (shape.experts, inner, width)),
+                (f"{block}.ffn_down_exps.weight", (shape.experts, width, inner)),
+                (f"{block}.ffn_up_exps.weight", (shape.experts, inner, width)),
+            ]
+        else:
+            found += [
+                (f"{block}.ffn_gate.weight", (inner, width)),
+                (f"{block}.ffn_down.weight", (width, inner)),
+                (f"{block}.ffn_up.weight", (inner, width)),
+            ]
+    found.append(("output_norm.weight", (width,)))
+    return found if shape.tied else [*found, ("output.weight", (shape.vocabulary, width))]
+
+
+def _byte_alphabet() -> list[str]:
+    """GPT-2's printable stand-ins for the 256 bytes, in byte order."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    stand_in = 256
+    names = []
+    for byte in range(256):
+        if byte in plain:
+            names.append(chr(byte))
+        else:
+            names.append(chr(stand_in))
+            stand_in += 1
+    return names
