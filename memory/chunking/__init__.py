@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from memory.chunking.blocks import Block, Limits, pack
+from memory.chunking.code import LANGUAGES, code_blocks
 from memory.chunking.markdown import markdown_blocks, plain_blocks
+from memory.chunking.table import csv_blocks
 from memory.chunking.values import Piece
 
 DEFAULT_LIMITS = Limits()
@@ -14,7 +16,8 @@ def chunk_text(text: str, format: str = "markdown", limits: Limits = DEFAULT_LIM
 
     Args:
         text: The whole text; spans refer to it.
-        format: ``markdown``, ``text``, or the name of a programming language.
+        format: ``markdown``, ``text``, ``csv``, ``code`` or the name of a language in ``LANGUAGES``; anything else is
+            read as text.
         limits: Sizes in characters.
 
     Returns:
@@ -22,7 +25,11 @@ def chunk_text(text: str, format: str = "markdown", limits: Limits = DEFAULT_LIM
     """
     if format == "markdown":
         return pack(text, markdown_blocks(text), limits)
+    if format == "csv":
+        return pack(text, csv_blocks(text), limits)
+    if format == "code" or format in LANGUAGES:
+        return pack(text, code_blocks(text, format, limits), limits)
     return pack(text, plain_blocks(text), limits)
 
 
-__all__ = ["DEFAULT_LIMITS", "Block", "Limits", "chunk_text", "pack"]
+__all__ = ["DEFAULT_LIMITS", "LANGUAGES", "Block", "Limits", "chunk_text", "pack"]

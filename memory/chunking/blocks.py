@@ -101,10 +101,16 @@ def _flush(text: str, current: list[Block], pieces: list[Piece], *, final: bool 
     start, end = _trimmed(text, held[0].start, held[-1].end, code=held[0].kind in ("code", "table"))
     if start < end:
         heading = _common([block.heading for block in held if block.kind != "heading"] or [held[0].heading])
-        if held[0].header:
+        if held[0].header and held[0].start > 0 and not _holds_header(text, start, held[0].header):
             heading = (*heading, held[0].header)
         pieces.append(Piece(text[start:end], start, end, heading))
     return rest
+
+
+def _holds_header(text: str, start: int, header: str) -> bool:
+    """Whether a chunk of a table begins with the row of column names, which then need no repeating."""
+    first = re.sub(r"\W+", "", header)[:40]
+    return re.sub(r"\W+", "", text[start : start + 400]).startswith(first)
 
 
 def _common(paths: list[tuple[str, ...]]) -> tuple[str, ...]:
