@@ -55,7 +55,8 @@ def distribution(logits: Logits, sampling: Sampling, recent: Sequence[int] = ())
         p = _nucleus(p, sampling.top_p)
     if sampling.min_p > 0.0:
         p[p < sampling.min_p * p.max()] = 0.0
-    return p / p.sum()
+    p /= p.sum()
+    return p
 
 
 def _nucleus(p: Distribution, share: float) -> Distribution:

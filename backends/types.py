@@ -157,7 +157,9 @@ class Request:
     """Read the prompt at the high tier and hand the cache down. ``None``: the ladder decides from measured speeds."""
     stop: tuple[str, ...] = ()
     session: str = ""
-    """Name of the conversation, so that its cached prefix is found again."""
+    """Name of the conversation this belongs to (for logs; caches are found by their tokens)."""
+    first_seq: int = 0
+    """Number of the first continuation: decides ``Step.seq`` and the random numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,9 @@ class Timing:
     prefill_s: float
     decode_s: float
     high_s: float = 0.0
-    """Part of the above spent in the high tier."""
+    """Part of ``decode_s`` spent in the high tier."""
+    gate_s: float = 0.0
+    """Part of ``decode_s`` spent on signals and decisions: the gate's own cost."""
 
     def tok_s(self, tokens: int) -> float:
         """Decode speed for ``tokens`` written tokens, tokens per second (0 when nothing was written)."""
@@ -274,6 +278,10 @@ class TierStatus:
     load_s: float = 0.0
     problem: str = ""
     """Why it is not loaded; empty when it is."""
+    read_tok_s: float = 0.0
+    """Measured reading (prefill) speed, tokens per second; 0 until measured."""
+    write_tok_s: float = 0.0
+    """Measured writing speed of this tier alone, tokens per second; 0 until measured."""
 
 
 @dataclass(frozen=True, slots=True)
