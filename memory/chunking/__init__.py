@@ -32,4 +32,4 @@ def chunk_text(text: str, format: str = "markdown", limits: Limits = DEFAULT_LIM
     return pack(text, plain_blocks(text), limits)
 
 
-__all__ = ["DEFAULT_LIMITS", "LANGUAGES", "Block", "Limits", "chunk_text", "pack"]
+__all__ = ["DEFAULT_LIMITS", "LANGUAGES", "Block", "Limits", "Piece", "chunk_text", "pack"]
