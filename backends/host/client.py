@@ -1,0 +1,346 @@
+"""The parent's side of the engine host: starts it, restarts it, and lets a reply survive its death."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+from backends import errors
+from backends.errors import BackendError, HostDied, HostError
+from backends.host import wire
+from backends.types import (
+    Decoder,
+    Done,
+    Event,
+    Failed,
+    ForkMap,
+    LadderSpec,
+    LadderStatus,
+    Message,
+    Notice,
+    Request,
+    Step,
+)
+
+log = logging.getLogger("fovea.host")
+
+_RESTARTS = 2
+"""How often one request may lose its host before it is given up."""
+
+_CLOSE_S = 3.0
+"""Seconds a host gets to end by itself."""
+
+
+@dataclass(slots=True)
+class _Process:
+    """One running host and the thread that reads its answers."""
+
+    popen: subprocess.Popen[bytes]
+    answers: queue.Queue[tuple[int, Any]] = field(default_factory=queue.Queue)
+
+    def read(self, stream: IO[bytes]) -> None:
+        """Pass answers on until the host ends; then say how it ended."""
+        with stream:
+            for line in stream:
+                try:
+                    self.answers.put(wire.read_answer(line))
+                except HostError as error:
+                    log.error("%s", error)
+        self.popen.wait()
+        self.answers.put((-1, HostDied(_how_it_ended(self.popen.returncode))))
+
+
+class EngineHost:
+    """``backends.engine.Engine`` in a child process. See that protocol for the contract of each method."""
+
+    def __init__(self, log_path: Path | None = None) -> None:
+        """Nothing starts before the first ``load``.
+
+        Args:
+            log_path: File for everything the host prints; None discards it.
+        """
+        self._log_path = log_path
+        self._numbers = itertools.count(1)
+        self._turn = threading.Lock()
+        self._process: _Process | None = None
+        self._ladder: LadderSpec | None = None
+        self._status: LadderStatus | None = None
+        self._running = 0
+        atexit.register(self.close)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running host."""
+        return self._process.popen.pid if self._process else None
+
+    def load(self, ladder: LadderSpec) -> LadderStatus:
+        """Load a ladder, starting the host where needed."""
+        with self._turn:
+            return self._load(ladder)
+
+    def status(self) -> LadderStatus:
+        """The ladder as it is loaded now."""
+        status = self._ask("status")
+        if not isinstance(status, LadderStatus):
+            raise HostError("The engine host gave no status.")
+        return status
+
+    def run(self, request: Request) -> Iterator[Event]:
+        """Write; survives the death of the host (see ``_Reply``)."""
+        with self._turn:
+            yield from self._run(request)
+
+    def score(self, messages: Sequence[Message], reply: Sequence[int], tier: str, against: str = "") -> ForkMap:
+        """Read a finished reply at a tier."""
+        result = self._ask("score", wire.ScoreOrder(tuple(messages), tuple(reply), tier, against))
+        if not isinstance(result, ForkMap):
+            raise HostError("The engine host gave no fork map.")
+        return result
+
+    def tokenize(self, text: str) -> list[int]:
+        """Tokens of plain text."""
+        return list(self._ask("tokenize", wire.Text(text)).tokens)
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """Prompt tokens of a conversation."""
+        return int(self._ask("count", wire.Chat(tuple(messages))).count)
+
+    def cancel(self) -> None:
+        """Stop the running request."""
+        process, number = self._process, self._running
+        if process is not None and number:
+            with suppress(HostDied):
+                self._send(process, number, "cancel")
+
+    def close(self) -> None:
+        """End the host and wait for it; it is killed when it does not end by itself."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with suppress(HostDied):
+            self._send(process, 0, "close")
+        stdin = process.popen.stdin
+        with suppress(OSError):
+            if stdin is not None:
+                stdin.close()
+        try:
+            process.popen.wait(_CLOSE_S)
+        except subprocess.TimeoutExpired:
+            process.popen.kill()
+            process.popen.wait()
+
+    # Inside -------------------------------------------------------------------------------------------------------
+
+    def _start(self) -> _Process:
+        root = str(Path(__file__).resolve().parents[2])
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+        sink: Any = subprocess.DEVNULL
+        if self._log_path is not None:
+            sink = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "backends.host.child"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=sink,
+                env=env,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise HostError(f"The engine host could not start: {error}") from error
+        finally:
+            if self._log_path is not None:
+                os.close(sink)
+        process = _Process(popen)
+        threading.Thread(target=process.read, args=(popen.stdout,), name="engine-answers", daemon=True).start()
+        return process
+
+    def _alive(self) -> bool:
+        return self._process is not None and self._process.popen.poll() is None
+
+    def _load(self, ladder: LadderSpec) -> LadderStatus:
+        self._ladder = ladder
+        if not self._alive():
+            self.close()
+            self._process = self._start()
+        try:
+            status = self._exchange("load", ladder)
+        except HostDied as died:
+            raise errors.LoadError(f"The engine ended while it loaded the model: {died}") from died
+        if not isinstance(status, LadderStatus):
+            raise HostError("The engine host gave no status.")
+        self._status = status
+        return status
+
+    def _ensure(self) -> None:
+        """A living host with the ladder loaded."""
+        if self._alive():
+            return
+        if self._ladder is None:
+            raise HostError("No model is loaded.")
+        self._load(self._ladder)
+
+    def _ask(self, op: str, value: object = None) -> Any:
+        """One question, one answer; asked again once when the host dies over it."""
+        with self._turn:
+            self._ensure()
+            try:
+                return self._exchange(op, value)
+            except HostDied:
+                log.warning("the engine host died during %s; asking again", op)
+                self._ensure()
+                return self._exchange(op, value)
+
+    def _exchange(self, op: str, value: object = None) -> Any:
+        *_, last = self._stream(op, value)
+        if isinstance(last, Failed):
+            raise _error_of(last)
+        return last
+
+    def _stream(self, op: str, value: object = None) -> Iterator[Any]:
+        """Send one order and yield its answers, the final one last. Raises HostDied."""
+        process, number = self._process, next(self._numbers)
+        if process is None:
+            raise HostDied("it is not running")
+        self._send(process, number, op, value)
+        self._running = number
+        finished = False
+        try:
+            while not finished:
+                got, answer = process.answers.get()
+                if isinstance(answer, HostDied):
+                    finished = True
+                    raise answer
+                if got != number and not (got == 0 and isinstance(answer, Failed)):
+                    continue
+                finished = not isinstance(answer, Step) and type(answer).__name__ not in ("Prefill", "Notice")
+                yield answer
+        finally:
+            if not finished:  # the listener went away: stop the work, and wait so that the next order starts clean
+                self._drain(process, number)
+            self._running = 0
+
+    def _drain(self, process: _Process, number: int) -> None:
+        with suppress(HostDied):
+            self._send(process, number, "cancel")
+        while True:
+            got, answer = process.answers.get()
+            if isinstance(answer, HostDied):
+                process.answers.put((-1, answer))
+                return
+            if got == number and isinstance(answer, Done | Failed):
+                return
+
+    def _send(self, process: _Process, number: int, op: str, value: object = None) -> None:
+        stdin = process.popen.stdin
+        try:
+            if stdin is None:
+                raise BrokenPipeError
+            stdin.write(wire.order(number, op, value))
+            stdin.flush()
+        except (OSError, ValueError) as error:
+            raise HostDied(_how_it_ended(process.popen.poll())) from error
+
+    def _run(self, request: Request) -> Iterator[Event]:
+        reply = _Reply(request)
+        while True:
+            try:
+                self._ensure()
+                for event in self._stream("run", reply.rest()):
+                    yield from reply.take(event)
+                if reply.complete:
+                    return
+            except HostDied as died:
+                log.warning("engine host died during a reply: %s", died)
+                reply.deaths += 1
+                if reply.deaths > _RESTARTS:
+                    yield Failed("HostDied", f"The engine ended again and again ({died}); the partial reply is kept.")
+                    return
+                yield reply.after_death(died)
+            except BackendError as error:
+                yield Failed(type(error).__name__, str(error))
+                return
+
+
+class _Reply:
+    """A request and what has come of it, so that it can be sent again with what is missing."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._rows: dict[int, list[int]] = {request.first_seq + i: [] for i in range(request.n)}
+        self._row: int | None = None
+        """The continuation being finished alone after a death; None while all run together."""
+        self._finished: set[int] = set()
+        self._before = 0
+        """Tokens written before the last death."""
+        self._died = False
+        self.deaths = 0
+        self.complete = False
+
+    def rest(self) -> Request:
+        """The request for what is still to be written."""
+        if not self._died:
+            return self._request
+        open_rows = [row for row in self._rows if row not in self._finished]
+        self._row = open_rows[0]
+        written = self._rows[self._row]
+        return replace(
+            self._request,
+            prefix=(*self._request.prefix, *written),
+            max_tokens=max(1, self._request.max_tokens - len(written)),
+            n=1,
+            first_seq=self._row,
+        )
+
+    def take(self, event: Event) -> Iterator[Event]:
+        """Note what came; pass on what the listener should see."""
+        if isinstance(event, Step):
+            self._rows[event.seq].append(event.token)
+        if not isinstance(event, Done):
+            self.complete = isinstance(event, Failed)
+            yield event
+            return
+        if self._died and self._row is not None:
+            self._finished.add(self._row)
+        stopped = event.reason == "cancelled"
+        self.complete = stopped or not self._died or len(self._finished) == len(self._rows)
+        if self.complete:
+            written = sum(len(tokens) for tokens in self._rows.values())
+            yield replace(event, usage=replace(event.usage, completion_tokens=written))
+
+    def after_death(self, died: HostDied) -> Notice:
+        """Prepare to go on; the line the person sees."""
+        self._died = True
+        limit = self._request.max_tokens
+        self._finished |= {row for row, tokens in self._rows.items() if len(tokens) >= limit}
+        if self.deaths >= _RESTARTS and self._request.decoder is not Decoder.PLAIN:
+            self._request = replace(self._request, decoder=Decoder.PLAIN, high="", read_high=False)
+            return Notice(f"The engine ended again ({died}); the reply goes on at {self._request.tier} alone.")
+        return Notice(f"The engine ended ({died}) and was restarted; the reply goes on.")
+
+
+def _error_of(failed: Failed) -> BackendError:
+    kind = getattr(errors, failed.kind, BackendError)
+    return kind(failed.text) if isinstance(kind, type) and issubclass(kind, BackendError) else BackendError(failed.text)
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is None:
+        return "it closed its pipe"
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        hint = ": most likely memory ran out" if name == "SIGKILL" else ""
+        return f"killed by {name}{hint}"
+    return f"exit code {code}"
