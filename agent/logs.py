@@ -8,7 +8,7 @@ import os
 from io import TextIOWrapper
 from pathlib import Path
 
-ROOMS = ("agent", "backends", "memory", "tui")
+ROOMS = ("fovea", "agent", "backends", "memory", "tui")
 LIMIT_BYTES, KEPT = 1_000_000, 3
 
 

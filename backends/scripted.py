@@ -204,6 +204,8 @@ class ScriptedEngine:
     def _choose(self, request: Request) -> Script:
         if request.prefix and request.messages in self._begun:
             return self._begun[request.messages]
+        if request.messages[-1].role == "assistant":
+            return Script()  # only reads the conversation into its cache
         script = self._scripts.pop(0) if self._scripts else self._fallback(request)
         self._begun[request.messages] = script
         return script

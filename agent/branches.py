@@ -1,0 +1,147 @@
+"""Versions of a reply: closer looks, resumed and edited replies, picks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
+
+from agent.desk import Desk, State
+from agent.errors import TurnError
+from agent.events import TurnEvent
+from agent.oversight import Plan
+from agent.turn import Spec
+from agent.values import Ask, Node, Scope, Status
+from agent.writing import EDITED, Stage
+from backends.types import Step
+
+Run = Callable[[Spec], Iterator[TurnEvent]]
+
+
+def look_closer(  # noqa: PLR0913  # the contract of the screens, plus what it works on
+    desk: Desk,
+    state: State,
+    run: Run,
+    reply: Node,
+    scope: Scope,
+    span: tuple[int, int | None],
+    tier: str,
+    ask: Ask | int | None,
+    *,
+    move_head: bool = True,
+) -> Iterator[TurnEvent]:
+    """Stream a closer look at ``reply``; what can be refused is refused before anything is written."""
+    ladder = desk.ladder()
+    own = reply.tier if reply.tier in ladder.loaded() else desk.speaking_tier(ladder)
+    wanted = desk.usable(ladder, tier) if tier else desk.next_higher(ladder, own)
+    if not wanted:
+        only = "only one tier is loaded" if len(ladder.loaded()) == 1 else f"{own} is the highest tier"
+        raise TurnError(f"There is nothing to look closer with: {only}")
+    if desk.tree.read_only:
+        raise TurnError(f"Nothing can be saved: {desk.tree.why_read_only}")
+    speaking = desk.speaking_tier(ladder)
+    situation = desk.situation(state, ladder, speaking)
+    longest = desk.settings.sampling.max_tokens
+    if scope is Scope.TURN:
+        stages: Sequence[Stage] = [Stage(desk.overseer.closer(situation, wanted), longest)]
+        kept: Sequence[Step] = ()
+    else:
+        steps = steps_of(desk, reply)
+        start, end = span[0], len(steps) if span[1] is None else span[1]
+        if not 0 <= start < end <= len(steps):
+            raise TurnError(f"The span {start}..{end} is not in the reply, which has {len(steps)} tokens")
+        kept = steps[:start]
+        rest = max(longest, len(steps)) - end
+        stages = [Stage(Plan(wanted), end - start), Stage(Plan(speaking), max(rest, 1))]
+    kind = "approved" if ask is not None else "manual"
+    what = "the whole reply" if scope is Scope.TURN else f"tokens {span[0]} to {span[1] or 'the end'}"
+    predicted = ask.seconds if isinstance(ask, Ask) else None
+    decision = desk.tree.ledger.note(
+        state.id, kind, f"looked closer at {what} with {wanted}", node=reply.id, predicted_s=predicted
+    )
+    yield from run(
+        Spec(
+            reply.parent,
+            stages=stages,
+            kept=kept,
+            recall=False,
+            review=False,
+            decision=decision,
+            move_head=move_head,
+        )
+    )
+
+
+def resume_spec(desk: Desk, reply: Node) -> Spec:
+    """Go on with a partial reply in its own node."""
+    if reply.status is Status.DONE:
+        raise TurnError("The reply is complete; regenerate it, or edit it and continue from there")
+    ladder = desk.ladder()
+    tier = reply.tier if reply.tier in ladder.loaded() else desk.speaking_tier(ladder)
+    return Spec(reply.parent, tier=tier, kept=steps_of(desk, reply), resume=reply.id, recall=False)
+
+
+def continue_spec(desk: Desk, reply: Node, text: str) -> Spec:
+    """A version of ``reply`` that starts with ``text``; the tokens both begin with keep their provenance."""
+    if not text:
+        raise TurnError("The text to continue from is empty; regenerate the reply instead")
+    desk.ladder()
+    kept: list[Step] = []
+    at = 0
+    for step in reply.steps:
+        if not step.text or not text.startswith(step.text, at):
+            break
+        kept.append(step)
+        at += len(step.text)
+    return Spec(reply.parent, kept=[*kept, *_typed(desk, text[at:])], author=EDITED, recall=False, review=False)
+
+
+def steps_of(desk: Desk, reply: Node) -> list[Step]:
+    """The tokens of a reply; of text without provenance (typed, imported) they are made by the engine."""
+    if reply.steps:
+        return list(reply.steps)
+    desk.ladder()
+    return _typed(desk, reply.text)
+
+
+def _typed(desk: Desk, text: str) -> list[Step]:
+    """Steps for text a person wrote: the first carries all of it, since tokens alone do not say where they end."""
+    if not text:
+        return []
+    tokens = desk.engine.tokenize(text)
+    return [
+        Step(token, text if at == 0 else "", EDITED, p=1.0, entropy=0.0, margin=0.0, density=0.0)
+        for at, token in enumerate(tokens)
+    ]
+
+
+def pick(desk: Desk, state: State, chosen: Node, among: Sequence[Node], *, blind: bool) -> None:
+    """Store a choice with the features of every candidate."""
+    if chosen.id not in {node.id for node in among}:
+        raise TurnError("The chosen reply is not one of the continuations")
+    candidates = [
+        {"node": node.id, "tier": node.tier, "author": node.author, "features": features(node)} for node in among
+    ]
+    with desk.tree.transaction():
+        desk.tree.ledger.add_pick(state.id, chosen.id, candidates, blind=blind)
+        others = ", ".join(node.tier or node.author for node in among if node.id != chosen.id) or "nothing else"
+        how = "blind, " if blind else ""
+        desk.tree.ledger.note(
+            state.id, "pick", f"picked {chosen.tier or chosen.author} ({how}beside {others})", node=chosen.id
+        )
+
+
+def features(node: Node) -> dict[str, float]:
+    """Signals of a whole reply, as a calibration uses them: means and extremes over its tokens."""
+    if not node.steps:
+        return {"tokens": 0.0}
+    margins = sorted(step.margin for step in node.steps)
+    return {
+        "tokens": float(len(node.steps)),
+        "margin_mean": fmean(margins),
+        "margin_p10": margins[len(margins) // 10],
+        "margin_min": margins[0],
+        "entropy_mean": fmean(step.entropy for step in node.steps),
+        "p_mean": fmean(step.p for step in node.steps),
+        "density_mean": fmean(step.density for step in node.steps),
+        "density_max": max(step.density for step in node.steps),
+    }

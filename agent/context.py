@@ -1,0 +1,175 @@
+"""Packing a conversation into the context.
+
+Stable things first (system prompt, standing notes, history), changing things last (recalled passages, in the newest
+message), so that the cached prefix of the last turn is found again. Nothing is cut silently: messages that do not fit
+are left out whole, oldest first, and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agent.errors import PromptTooLongError
+from agent.values import Node, Passage
+from backends.types import Message
+
+Count = Callable[[Sequence[Message]], int]
+"""Prompt tokens of messages in the model's template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A prompt that fits, and what was left out to make it fit."""
+
+    messages: tuple[Message, ...]
+    prompt_tokens: int
+    left_out: int
+    """Oldest messages that are not part of the prompt."""
+    passages: tuple[Passage, ...]
+    """Passages that are part of the prompt."""
+    passages_left_out: int
+    window: int | None
+    """Id of the first node that is in the prompt; the next packing starts there again, so the prefix stays cached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much of the context a prompt may take, in tokens."""
+
+    ctx: int
+    reserved: int
+
+    @property
+    def limit(self) -> int:
+        """Tokens a prompt may have."""
+        return self.ctx - self.reserved
+
+    @classmethod
+    def for_reply(cls, ctx: int, max_tokens: int, n: int = 1) -> Room:
+        """Keep room for ``n`` replies, but never more than half of the context."""
+        return cls(ctx, min(max_tokens * n, max(ctx // 4, 1) * min(n, 2)))
+
+
+def pack(
+    nodes: Sequence[Node],
+    *,
+    system: str,
+    notes: str,
+    passages: Sequence[Passage],
+    count: Count,
+    room: Room,
+    window: int | None = None,
+) -> Packed:
+    """The messages to send for a path that ends in a message of the person.
+
+    Args:
+        nodes: Root to the newest message.
+        system: The system prompt; may be empty.
+        notes: Standing notes, appended to the system prompt; may be empty.
+        passages: Recalled passages for the newest message; disabled ones are not packed.
+        count: Counts prompt tokens.
+        room: The context and what is kept free of it.
+        window: Node the last prompt started with.
+
+    Raises:
+        PromptTooLongError: The newest message does not fit even alone.
+    """
+    folded, rest = _split_at_summary(nodes)
+    wanted = [p for p in passages if p.enabled]
+    kept = list(wanted)
+    starts = [i for i, node in enumerate(rest) if node.role == "user"] or [0]
+
+    def build(start: int) -> tuple[Message, ...]:
+        return _messages(_system(system, notes, folded), rest[start:], kept)
+
+    while count(build(starts[-1])) > room.limit and kept:
+        kept.pop()
+    alone = count(build(starts[-1]))
+    if alone > room.limit:
+        raise PromptTooLongError(
+            f"The message is too long: {alone} tokens with the system prompt, but the context has room for "
+            f"{room.limit} ({room.ctx} less {room.reserved} for the reply). Shorten it, or set a larger engine.ctx"
+        )
+    start = _first_that_fits(starts, build, count, room, _position(rest, starts, window))
+    messages = build(start)
+    return Packed(
+        messages=messages,
+        prompt_tokens=count(messages),
+        left_out=sum(1 for node in rest[:start] if node.text),
+        passages=tuple(kept),
+        passages_left_out=len(wanted) - len(kept),
+        window=rest[start].id if rest else None,
+    )
+
+
+def with_passages(question: str, passages: Sequence[Passage]) -> str:
+    """The newest message with its passages, in the form the built-in model is trained on."""
+    if not passages:
+        return question
+    quoted = "\n".join(f"[{p.number}] ({_one_line(p.source)}) {_indented(p.text)}" for p in passages)
+    return f"Passages:\n{quoted}\n\nQuestion: {question}"
+
+
+def _first_that_fits(
+    starts: Sequence[int], build: Callable[[int], tuple[Message, ...]], count: Count, room: Room, at: int
+) -> int:
+    """The start to use: the one of the last prompt while it fits, else one that leaves a quarter free again.
+
+    Moving the start by one message every turn would recompute the whole prompt every turn.
+    """
+    if count(build(starts[at])) <= room.limit:
+        return starts[at]
+    low, high = at + 1, len(starts) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if count(build(starts[middle])) <= room.limit - room.limit // 4:
+            high = middle
+        else:
+            low = middle + 1
+    return starts[low]
+
+
+def _position(rest: Sequence[Node], starts: Sequence[int], window: int | None) -> int:
+    return next((at for at, start in enumerate(starts) if rest and rest[start].id == window), 0)
+
+
+def _split_at_summary(nodes: Sequence[Node]) -> tuple[Sequence[Node], Sequence[Node]]:
+    """(nodes up to and including the newest summary, nodes after it)."""
+    last = max((i for i, node in enumerate(nodes) if node.role == "summary"), default=-1)
+    return nodes[: last + 1], nodes[last + 1 :]
+
+
+def _system(system: str, notes: str, folded: Sequence[Node]) -> str:
+    parts = [system.strip()]
+    if notes.strip():
+        parts.append(f"Notes:\n{notes.strip()}")
+    if folded:
+        parts.append(f"Earlier in this conversation:\n{folded[-1].text.strip()}")
+        said = "\n".join(f"- {node.text.strip()}" for node in folded if node.role == "user")
+        parts.append(f"The person's own words so far:\n{said}")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _messages(system: str, nodes: Sequence[Node], passages: Sequence[Passage]) -> tuple[Message, ...]:
+    result = [Message("system", system)] if system else []
+    for at, node in enumerate(nodes):
+        newest = at == len(nodes) - 1 and node.role == "user"
+        content = with_passages(node.text, passages) if newest else node.text
+        if not content.strip() and not newest:
+            continue
+        # Two messages of one role in a row (a reply that never began lay between them): many templates refuse them.
+        if result and result[-1].role == node.role:
+            result[-1] = Message(node.role, f"{result[-1].content}\n\n{content}")
+        else:
+            result.append(Message(node.role, content))
+    return tuple(result)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _indented(text: str) -> str:
+    """Later lines are indented and empty ones dropped: no passage can pose as the next one or as the question."""
+    return "\n ".join(line.rstrip() for line in text.strip().splitlines() if line.strip())

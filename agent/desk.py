@@ -1,0 +1,105 @@
+"""What the conversations of one process share, and what one conversation keeps in memory while it is open."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agent.errors import TurnError
+from agent.oversight import Overseer, Situation
+from agent.recall import Memory
+from agent.settings import PolicySettings, Settings
+from agent.tree import Tree
+from agent.values import Speed
+from backends.engine import Engine
+from backends.types import LadderStatus, Sampling
+
+
+@dataclass(slots=True)
+class State:
+    """One open conversation."""
+
+    id: str
+    policy: PolicySettings
+    head: int | None = None
+    window: int | None = None
+    """First node of the last prompt, see ``agent.context``."""
+    passages_off: set[str] = field(default_factory=set)
+    """Sources the person switched off in this conversation."""
+    warm: bool = False
+    """Whether the engine has read this conversation in this process."""
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    writing: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The parts a conversation works with."""
+
+    settings: Settings
+    model: str
+    tree: Tree
+    engine: Engine
+    memory: Memory
+    overseer: Overseer
+    ladder: Callable[[], LadderStatus]
+    """Loads the ladder when needed; blocking."""
+    loaded: Callable[[], LadderStatus | None]
+    """The ladder if it is loaded already."""
+
+    def speaking_tier(self, ladder: LadderStatus) -> str:
+        """The tier that speaks: the one from the settings, else the lowest that is loaded."""
+        if self.settings.tier:
+            return self.usable(ladder, self.settings.tier)
+        return ladder.loaded()[0]
+
+    def usable(self, ladder: LadderStatus, tier: str) -> str:
+        """The tier itself when it can be used. Raises TurnError with the reason when not."""
+        if tier in ladder.loaded():
+            return tier
+        problem = next((t.problem for t in ladder.tiers if t.name == tier), "")
+        have = ", ".join(ladder.loaded())
+        raise TurnError(f"The {tier} tier cannot be used{f' ({problem})' if problem else ''}; there is: {have}")
+
+    def next_higher(self, ladder: LadderStatus, tier: str) -> str:
+        """The tier a closer look uses from ``tier``: the one from the settings if it is higher, else the next one.
+
+        Empty when nothing is higher.
+        """
+        loaded = ladder.loaded()
+        above = loaded[loaded.index(tier) + 1 :] if tier in loaded else []
+        if self.settings.high in above:
+            return self.settings.high
+        return above[0] if above else ""
+
+    def situation(self, state: State, ladder: LadderStatus, tier: str, prompt_tokens: int = 0) -> Situation:
+        """What an overseer may look at."""
+        return Situation(
+            policy=state.policy,
+            ladder=ladder,
+            model=self.model,
+            tier=tier,
+            high=self.next_higher(ladder, tier),
+            spending=self.tree.ledger.spending(state.id, state.policy.budget),
+            speed=self.speed,
+            prompt_tokens=prompt_tokens,
+        )
+
+    def speed(self, tier: str) -> Speed:
+        """Measured speed of a tier of this model on this machine."""
+        return self.tree.ledger.speed(self.model, tier)
+
+    def sampling(self) -> Sampling:
+        """How tokens are drawn; a seed of -1 becomes a new one for every reply."""
+        chosen = self.settings.sampling
+        return Sampling(
+            repetition_penalty=chosen.repetition_penalty,
+            repetition_window=chosen.repetition_window,
+            temperature=chosen.temperature,
+            top_k=chosen.top_k,
+            top_p=chosen.top_p,
+            min_p=chosen.min_p,
+            seed=secrets.randbelow(2**31) if chosen.seed < 0 else chosen.seed,
+        )

@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+import threading
+from itertools import pairwise
+
+import pytest
+
+from agent.errors import BusyError, PromptTooLongError, TurnError
+from agent.events import Asked, Finished, Reading, Said, Started, Stopped, Wrote
+from agent.values import Scope, Status
+from backends.scripted import Script, ScriptedEngine, Word
+from backends.types import FOUR, SIXTEEN, Decoder, Failed, Why
+
+
+def texts(path):
+    return [node.text for node in path]
+
+
+def test_a_turn_streams_and_is_committed(open_fovea):
+    fovea = open_fovea("All birds lay eggs.")
+    session = fovea.session()
+    events = list(session.send("Do penguins lay eggs?"))
+    assert isinstance(events[0], Started) and events[0].user.text == "Do penguins lay eggs?"
+    assert any(isinstance(e, Reading) for e in events)
+    assert "".join(e.step.text for e in events if isinstance(e, Wrote)) == "All birds lay eggs."
+    (reply,) = events[-1].replies
+    assert reply.status is Status.DONE and reply.tier == FOUR and reply.author == FOUR
+    assert reply.usage.completion_tokens == len(reply.steps) == 5
+    assert texts(session.path()) == ["Do penguins lay eggs?", "All birds lay eggs."]
+    assert session.head == reply.id
+    assert session.title == "Do penguins lay eggs?"
+
+
+def test_the_conversation_is_found_again_by_another_process(open_fovea, folders):
+    fovea = open_fovea("One.", "Two.")
+    session = fovea.session()
+    list(session.send("First"))
+    fovea.close()
+    again = open_fovea("Two.")
+    reopened = again.session(session.id[:4])
+    assert reopened.id == session.id
+    list(reopened.send("Second"))
+    assert texts(reopened.path()) == ["First", "One.", "Second", "Two."]
+    sent = again.engine.requests[-1].messages
+    assert [m.role for m in sent] == ["system", "user", "assistant", "user"]
+
+
+def test_nothing_is_written_for_an_empty_or_a_too_long_message(open_fovea):
+    fovea = open_fovea(engine=ScriptedEngine(ctx=80))
+    session = fovea.session()
+    with pytest.raises(TurnError, match="empty"):
+        session.send("  \n")
+    with pytest.raises(PromptTooLongError, match="set a larger"):
+        list(session.send("word " * 200))
+    assert fovea.sessions() == []
+
+
+def test_oldest_messages_are_left_out_and_counted(open_fovea):
+    fovea = open_fovea(engine=ScriptedEngine(ctx=120), sampling__max_tokens=20)
+    session = fovea.session()
+    for number in range(8):
+        events = list(session.send(f"question number {number}"))
+    started = events[0]
+    assert started.left_out > 0
+    assert any(isinstance(e, Said) and f"{started.left_out} oldest" in e.text for e in events)
+    sent = fovea.engine.requests[-1].messages
+    assert sent[0].role == "system" and sent[1].role == "user" and sent[-1].content == "question number 7"
+    assert fovea.engine.count(sent) <= 120 - 20
+    assert len(session.path()) == 16
+
+
+def test_the_start_of_the_prompt_moves_rarely(open_fovea):
+    fovea = open_fovea(engine=ScriptedEngine(ctx=160), sampling__max_tokens=20)
+    session = fovea.session()
+    for number in range(12):
+        list(session.send(f"question number {number}"))
+    firsts = [request.messages[1].content for request in fovea.engine.requests]
+    moves = sum(a != b for a, b in pairwise(firsts))
+    assert 0 < moves < 6
+
+
+def test_continuations_are_siblings_and_a_pick_is_stored(open_fovea):
+    fovea = open_fovea(Script("One.", continuations=["Two.", "Three."]))
+    session = fovea.session()
+    events = list(session.send("Choose", n=3))
+    replies = events[-1].replies
+    assert texts(replies) == ["One.", "Two.", "Three."]
+    assert [e.step.seq for e in events if isinstance(e, Wrote)][:3] == [0, 1, 2]
+    session.pick(replies[2].id, [r.id for r in replies], blind=True)
+    assert session.head == replies[2].id
+    (pick,) = fovea.tree.ledger.picks()
+    assert pick.blind and pick.chosen == replies[2].id
+    assert all("margin_mean" in c["features"] for c in pick.candidates)
+    assert [d.kind for d in session.decisions()] == ["pick"]
+
+
+def test_one_continuation_per_tier(open_fovea):
+    fovea = open_fovea(Script("low."), Script("high."))
+    session = fovea.session()
+    events = list(session.send("Compare", tiers=[FOUR, SIXTEEN]))
+    assert [(r.tier, r.text) for r in events[-1].replies] == [(FOUR, "low."), (SIXTEEN, "high.")]
+    assert {e.step.seq for e in events if isinstance(e, Wrote)} == {0, 1}
+    session.pick(events[-1].replies[1].id, [r.id for r in events[-1].replies], blind=True)
+    stats = fovea.pick_stats(SIXTEEN)
+    assert (stats.offered, stats.won) == (1, 1)
+    low, high = stats.interval()
+    assert 0.2 < low < high == pytest.approx(1.0)
+
+
+def test_look_closer_answers_beside_the_first(open_fovea):
+    fovea = open_fovea("Nineteen.", "Eighteen.")
+    session = fovea.session()
+    list(session.send("How many?"))
+    first = session.head
+    (closer,) = list(session.look_closer(first))[-1].replies
+    assert closer.tier == "8-bit" and closer.parent == session.node(first).parent
+    assert [n.id for n in session.children(closer.parent)] == [first, closer.id]
+    assert fovea.engine.requests[0].messages == fovea.engine.requests[1].messages
+    (decision,) = session.decisions()
+    assert decision.kind == "manual" and decision.actual_s is not None
+    assert session.spending().share == pytest.approx(0.5)
+
+
+def test_look_closer_at_a_span_keeps_what_stands_before_it(open_fovea):
+    reply = [Word("The"), Word(" answer"), Word(" is"), Word(" five"), Word(" eggs")]
+    better = [Word("x"), Word("x"), Word(" is"), Word(" two"), Word(" eggs")]
+    fovea = open_fovea(Script(reply, by_tier={SIXTEEN: better}))
+    session = fovea.session()
+    list(session.send("How many?"))
+    (repaired,) = list(session.look_closer(session.head, scope=Scope.SPAN, start=2, end=4, tier=SIXTEEN))[-1].replies
+    assert repaired.text == "The answer is two eggs"
+    assert [s.tier for s in repaired.steps] == [FOUR, FOUR, SIXTEEN, SIXTEEN, FOUR]
+    first = session.children(repaired.parent)[0]
+    with pytest.raises(TurnError, match="span"):
+        list(session.look_closer(first.id, scope=Scope.SPAN, start=3, end=99))
+
+
+def test_look_closer_at_the_top_says_so(open_fovea):
+    fovea = open_fovea("A", engine=ScriptedEngine(["A"], tiers=[FOUR]))
+    session = fovea.session()
+    list(session.send("Q"))
+    with pytest.raises(TurnError, match="only one tier"):
+        list(session.look_closer(session.head))
+    with pytest.raises(TurnError, match="16-bit tier cannot be used"):
+        list(session.send("Q", tier=SIXTEEN))
+
+
+def test_stop_keeps_the_partial_reply_and_resume_finishes_it(open_fovea):
+    session = None
+    spoken = []
+
+    def wait(seconds):
+        spoken.append(seconds)
+        if len(spoken) == 4:
+            session.cancel()
+
+    engine = ScriptedEngine([Script("one two three four five", token_s=0.1)], wait=wait)
+    fovea = open_fovea(engine=engine)
+    session = fovea.session()
+    stopped = list(session.send("Count"))[-1]
+    assert isinstance(stopped, Stopped) and stopped.problem == ""
+    assert stopped.replies[0].text == "one two" and stopped.replies[0].status is Status.STOPPED
+    (whole,) = list(session.resume(session.head))[-1].replies
+    assert whole.id == stopped.replies[0].id
+    assert whole.text == "one two three four five" and whole.status is Status.DONE
+    assert engine.text_of(engine.requests[1].prefix) == "one two"
+
+
+def test_stop_from_another_thread_while_the_prompt_is_read(open_fovea):
+    reading, go_on = threading.Event(), threading.Event()
+
+    def wait(seconds):
+        reading.set()
+        go_on.wait(10)
+
+    fovea = open_fovea(engine=ScriptedEngine([Script("never", prefill_s=5)], wait=wait))
+    session = fovea.session()
+    events = []
+    worker = threading.Thread(target=lambda: events.extend(session.send("Q")))
+    worker.start()
+    assert reading.wait(10)
+    with pytest.raises(BusyError):
+        list(session.send("again"))
+    session.cancel()
+    go_on.set()
+    worker.join(10)
+    assert isinstance(events[-1], Stopped) and events[-1].replies == ()
+    assert texts(session.path()) == ["Q"]
+    assert session.node(session.head).role == "user"
+    assert list(session.reply())[-1].replies[0].text == "You said: Q"
+
+
+def test_a_listener_that_goes_away_stops_the_turn(open_fovea):
+    fovea = open_fovea("one two three")
+    session = fovea.session()
+    stream = session.send("Q")
+    while not isinstance(next(stream), Wrote):
+        pass
+    stream.close()
+    assert session.path()[-1].status is Status.STOPPED and session.path()[-1].text == "one"
+    assert not session.writing
+
+
+def test_a_failing_engine_keeps_the_text_and_says_one_line(open_fovea):
+    fovea = open_fovea(Script("one two three", fail_after=2, failure=Failed("HostDied", "The engine host died")))
+    session = fovea.session()
+    last = list(session.send("Q"))[-1]
+    assert isinstance(last, Stopped) and last.problem == "The engine host died"
+    assert session.path()[-1].text == "one two" and session.path()[-1].status is Status.FAILED
+
+
+def test_an_edited_reply_goes_on_from_the_edit(open_fovea):
+    fovea = open_fovea("I like red apples", "ignored ignored ignored ignored and pears")
+    session = fovea.session()
+    list(session.send("Q"))
+    old = session.head
+    (new,) = list(session.continue_from(old, "I like green"))[-1].replies
+    assert new.text.startswith("I like green") and new.author == "edited"
+    assert [s.tier for s in new.steps][:3] == [FOUR, FOUR, "edited"]
+    assert session.node(old).text == "I like red apples"
+    assert fovea.engine.text_of(fovea.engine.requests[1].prefix) == "I like green"
+
+
+def test_editing_a_question_branches(open_fovea):
+    fovea = open_fovea("One.", "Two.")
+    session = fovea.session()
+    list(session.send("First"))
+    question = session.path()[0]
+    edited = session.edit(question.id, "Other")
+    assert session.head == edited.id
+    list(session.reply())
+    assert texts(session.path()) == ["Other", "Two."]
+    assert [n.text for n in session.children(None)] == ["First", "Other"]
+    session.move_to(session.children(question.id)[0].id)
+    assert texts(session.path()) == ["First", "One."]
+
+
+def test_delete_and_undo(open_fovea):
+    fovea = open_fovea("One.", "Two.")
+    session = fovea.session()
+    list(session.send("First"))
+    list(session.send("Second"))
+    second = session.path()[2].id
+    session.delete(second)
+    assert texts(session.path()) == ["First", "One."]
+    assert session.undo()
+    assert session.path()[-1].id == second
+    session.delete_session()
+    assert fovea.sessions() == []
+    assert session.undo() and len(fovea.sessions()) == 1 and not session.undo()
+
+
+def test_the_gate_writes_provenance_and_spending(open_fovea):
+    script = Script([Word("two"), Word(" legs", density=0.9, high=" eggs"), Word(".", density=0.8)])
+    fovea = open_fovea(script, policy__mode="auto", policy__budget=0.5)
+    session = fovea.session()
+    (reply,) = list(session.send("Q"))[-1].replies
+    assert fovea.engine.requests[0].decoder is Decoder.GATED
+    assert reply.text == "two eggs."
+    assert [s.why for s in reply.steps] == [Why.SPOKE, Why.OVERRULED, Why.CONFIRMED]
+    spending = session.spending()
+    assert (spending.high, spending.all) == (2, 3)
+    list(session.send("Again"))
+    assert fovea.engine.requests[1].decoder is Decoder.PLAIN, "the budget is spent"
+
+
+def test_asks_are_proposed_stored_and_answered_once(open_fovea):
+    doubtful = Script([Word("two"), Word(" legs", density=0.9)])
+    fovea = open_fovea(doubtful, "better", policy__mode="ask")
+    session = fovea.session()
+    events = list(session.send("Q"))
+    ask = next(e.ask for e in events if isinstance(e, Asked))
+    assert isinstance(events[-1], Finished) and ask.tier == "8-bit" and "legs" in ask.why
+    assert session.pending_asks() == [ask]
+    (closer,) = list(session.answer(ask, "look"))[-1].replies
+    assert closer.tier == "8-bit" and session.head == closer.id
+    assert session.pending_asks() == []
+    with pytest.raises(TurnError, match="already"):
+        list(session.answer(ask, "stay"))
+    assert [d.kind for d in session.decisions()] == ["asked", "approved"]
+    assert session.decisions()[1].actual_s is not None
+
+
+@pytest.mark.parametrize("choice", ["stay", "refuse"])
+def test_a_refused_ask_writes_nothing_but_its_reason(open_fovea, choice):
+    fovea = open_fovea(Script([Word("legs", density=0.9)]), policy__mode="ask")
+    session = fovea.session()
+    list(session.send("Q"))
+    head = session.head
+    (ask,) = session.pending_asks()
+    assert list(session.answer(ask, choice, reason="good enough")) == []
+    assert session.head == head and len(fovea.engine.requests) == 1
+    assert "good enough" in session.decisions()[-1].text
+
+
+def test_both_keeps_the_head_and_always_changes_the_policy(open_fovea):
+    doubtful = Script([Word("legs", density=0.9)])
+    fovea = open_fovea(doubtful, "better", doubtful, policy__mode="ask")
+    session = fovea.session()
+    list(session.send("Q"))
+    head = session.head
+    list(session.answer(session.pending_asks()[0], "both"))
+    assert session.head == head and len(session.children(session.node(head).parent)) == 2
+    session.set_policy(budget=1.0)
+    list(session.send("Q2"))
+    list(session.answer(session.pending_asks()[0], "always"))
+    assert session.policy.mode == "auto"
+
+
+def test_forks_are_found(open_fovea):
+    fovea = open_fovea(Script("two legs", by_tier={SIXTEEN: "two eggs"}))
+    session = fovea.session()
+    list(session.send("Q"))
+    forks = session.forks(session.head)
+    assert forks.tier == SIXTEEN and forks.forks() == [1]
+    assert forks.judgements[1].best_text == " eggs"
+
+
+def test_compaction_keeps_the_persons_words(open_fovea):
+    fovea = open_fovea("One.", "Two.", "They spoke of birds.", "Three.")
+    session = fovea.session()
+    list(session.send("First question"))
+    list(session.send("Second question"))
+    (node,) = list(session.compact())[-1].replies
+    assert node.role == "summary" and session.head == node.id
+    list(session.send("Third"))
+    system = fovea.engine.requests[-1].messages[0].content
+    assert "They spoke of birds." in system and "- First question\n- Second question" in system
+    assert [m.role for m in fovea.engine.requests[-1].messages] == ["system", "user"]
+    assert len(session.path()) == 7
+
+
+def test_an_empty_summary_is_refused(open_fovea):
+    fovea = open_fovea("One.", "Two.", "  ")
+    session = fovea.session()
+    list(session.send("First"))
+    list(session.send("Second"))
+    head = session.head
+    last = list(session.compact())[-1]
+    assert isinstance(last, Stopped) and "no summary" in last.problem and session.head == head
+
+
+def test_the_meter_counts_and_says_when_it_estimates(open_fovea):
+    fovea = open_fovea("One.")
+    session = fovea.session()
+    assert session.meter("a draft").estimated
+    list(session.send("First"))
+    before = session.meter()
+    assert not before.estimated and before.available == 4096 and before.reserved == 512
+    assert session.meter("a long draft of many words").used > before.used
+
+
+def test_a_lost_tier_is_recorded(open_fovea):
+    class Losing(ScriptedEngine):
+        def run(self, request):
+            from dataclasses import replace
+
+            for event in super().run(request):
+                yield replace(event, decoder=Decoder.PLAIN) if hasattr(event, "decoder") else event
+
+    fovea = open_fovea(engine=Losing(["One."]), policy__mode="auto")
+    session = fovea.session()
+    list(session.send("Q"))
+    assert [d.kind for d in session.decisions()] == ["lost-tier"]
+
+
+def test_notices_of_the_ladder_are_told_once(open_fovea):
+    fovea = open_fovea(engine=ScriptedEngine(problems={SIXTEEN: "not enough memory"}))
+    session = fovea.session()
+    first = [e.text for e in session.send("Q") if isinstance(e, Said)]
+    second = [e.text for e in session.send("Q") if isinstance(e, Said)]
+    assert any("not enough memory" in text for text in first) and second == []
