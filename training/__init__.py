@@ -1,0 +1,3 @@
+"""The recipe of the built-in pocket model; not part of the installed package."""
+
+from __future__ import annotations
