@@ -1,0 +1,92 @@
+"""``fovea bench``: measure this machine, this model, and what looking closer gains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from tui.commands.model_tools import Bar, cache_folder, load_settings, plainly, resolve, say_json, size, table
+
+if TYPE_CHECKING:
+    from agent.measure.speed import Paired, SpeedReport
+    from backends.types import LadderSpec
+
+TIERS = "4-bit,8-bit,16-bit"
+
+
+@click.group("bench")
+def bench() -> None:
+    """Measure speed, the ladder, and what looking closer gains."""
+
+
+def build(model: str, names: Sequence[str], ctx: int, threads: int, *, parallel: int = 4) -> LadderSpec:
+    """The ladder of a model, missing tiers made, threads chosen by measurement where they are not given."""
+    from agent.measure.bare import best_threads
+    from backends.models.tiers import ladder_for
+    from backends.types import LadderSpec
+
+    settings = load_settings()
+    with Bar("tiers") as bar:
+        tiers = ladder_for(resolve(model or settings.model), cache_folder(), names, bar)
+    spec = LadderSpec(tiers, ctx=ctx, n_parallel=parallel, threads=threads or settings.engine.threads)
+    return spec if spec.threads else best_threads(spec)
+
+
+def names_of(tiers: str) -> list[str]:
+    """Tier names of a comma-separated option."""
+    return [name.strip() for name in tiers.split(",") if name.strip()]
+
+
+def progress(line: str) -> None:
+    """One line on standard error: standard output is the result."""
+    click.echo(line, err=True)
+
+
+@bench.command("speed")
+@click.option("--model", default="", help="A GGUF file or a name from the list; otherwise the model of the settings.")
+@click.option("--tiers", default=TIERS, show_default=True, help="Tiers to measure, low to high.")
+@click.option("--threads", default=0, help="Compute threads (0: chosen by measurement).")
+@click.option("--ctx", default=1024, show_default=True, help="Context in tokens.")
+@click.option("--tokens", default=24, show_default=True, help="Tokens in a block.")
+@click.option("--pairs", default=7, show_default=True, help="Neighbouring blocks of fovea and the bare loop.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@plainly
+def speed(
+    model: str, tiers: str, threads: int, ctx: int, tokens: int, pairs: int, as_json: bool
+) -> None:
+    """Measure reading and writing of every tier, beside a bare llama.cpp loop on the same file."""
+    from agent.measure.bare import open_bare
+    from agent.measure.speed import Effort, measure_speed
+    from backends.host import EngineHost
+
+    spec = build(model, names_of(tiers), ctx, threads)
+    engine = EngineHost()
+    try:
+        report = measure_speed(
+            engine, spec, spec.tiers[-1].path.name, open_bare, Effort(tokens=tokens, pairs=pairs), progress
+        )
+    finally:
+        engine.close()
+    if as_json:
+        say_json(asdict(report))
+    else:
+        show_speed(report)
+
+
+def show_speed(report: SpeedReport) -> None:
+    """The report as a table."""
+    rows = [["tier", "size", "writes tok/s", "bare loop", "ratio", "reads tok/s", "bare loop", "ratio", "4 texts ÷ 1"]]
+    for tier in report.tiers:
+        rows.append(
+            [tier.name, size(tier.bytes), *_paired(tier.decode), *_paired(tier.prefill), f"{tier.four.value:.2f}"]
+        )
+    click.echo(table(rows, right=frozenset(range(1, 9))))
+    click.echo(f"\n{report.threads} threads. Ratios are medians over neighbouring blocks, with 95 % intervals.")
+
+
+def _paired(pair: Paired) -> list[str]:
+    ratio = pair.ratio
+    return [f"{pair.fovea:.1f}", f"{pair.bare:.1f}", f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"]
