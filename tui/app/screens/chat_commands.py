@@ -1,0 +1,360 @@
+"""Slash commands in the app: completion, and one handler for each key of the registry."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import on
+
+from agent.paths import write_atomically
+from tui import registry
+from tui.app import mentions
+from tui.app.safe import one_line
+from tui.app.screens.chat_open import OpenMixin
+from tui.app.screens.chat_turns import TurnsMixin
+from tui.app.widgets.completions import Completions
+from tui.app.widgets.prompt import Prompt
+from tui.app.words import percent, share
+
+if TYPE_CHECKING:
+    from agent.session import Session
+    from agent.values import Meter
+
+ACTIONS = {
+    "help": "app.help",
+    "new": "new_session",
+    "again": "regenerate",
+    "continue": "resume",
+    "copy": "copy_reply",
+    "code": "copy_code",
+    "density": "density",
+    "tree": "tree",
+    "memory": "memory",
+    "ladder": "ladder",
+    "log": "provenance",
+    "settings": "settings",
+    "quit": "app.quit",
+}
+"""Commands that are nothing but an action with a key of its own."""
+
+
+class CommandsMixin(TurnsMixin, OpenMixin):
+    """What a line that begins with a slash does."""
+
+    _files: list[str] | None = None
+
+    # -- completion ---------------------------------------------------------------------------------------------------
+
+    @on(Prompt.Completing)
+    def _offer(self, event: Prompt.Completing) -> None:
+        """Offer commands or files for what stands before the cursor."""
+        found: list[tuple[str, str]] = []
+        before = event.before
+        if before.startswith("/") and not before.startswith("//") and " " not in before and "\n" not in before:
+            found = [(f"/{c.name}", c.help) for c in registry.matching(before[1:].lower())]
+            if len(found) == 1 and found[0][0] == event.whole.strip():
+                found = []
+        elif (query := mentions.current(before)) is not None:
+            if self._files is None:
+                self._files = mentions.files(Path.cwd())
+            found = [(path, "") for path in mentions.best(query, self._files)]
+        else:
+            self._files = None  # the next mention looks at the folder anew
+        self.prompt.completing = bool(found)
+        self.query_one(Completions).offer(found)
+
+    def close_completions(self) -> bool:
+        """Close the list; says whether it was open."""
+        was_open, self.prompt.completing = self.prompt.completing, False
+        if was_open:
+            self.query_one(Completions).offer([])
+        return was_open
+
+    @on(Prompt.Move)
+    def _move(self, event: Prompt.Move) -> None:
+        self.query_one(Completions).move(event.by)
+
+    @on(Prompt.Complete)
+    async def _complete(self) -> None:
+        """Take the highlighted completion; with none open go to the messages."""
+        chosen = self.query_one(Completions).chosen if self.prompt.completing else None
+        if chosen is None:
+            self.app.screen.set_focus(None)
+            if not self.transcript.enter():
+                self.prompt.focus()
+            return
+        self.close_completions()
+        prompt = self.prompt
+        if chosen.startswith("/") and prompt.before_cursor.startswith("/"):
+            command = registry.find(chosen[1:])
+            if command is not None and not command.args:
+                await self.command(chosen)
+                return
+            prompt.replace_all(f"{chosen} ")
+            return
+        before = prompt.before_cursor
+        typed = mentions.current(before) or ""
+        row, column = prompt.cursor_location
+        start = (row, column - len(typed) - 1)
+        prompt.replace(f"{mentions.mention(chosen)} ", start, (row, column), maintain_selection_offset=False)
+        prompt.move_cursor((row, start[1] + len(mentions.mention(chosen)) + 1))
+        self.close_completions()
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    async def command(self, line: str) -> None:
+        """Run a typed line."""
+        name, argument = registry.split(line)
+        found = registry.find(name)
+        if found is None:
+            self.tell(f"There is no command /{one_line(name, 30)}; / shows them all", problem=True)
+            return
+        self.close_completions()
+        self.prompt.past.add(line)
+        self.prompt.load_text("")
+        self.tell("")
+        if found.key in ACTIONS:
+            await self.run_action(ACTIONS[found.key])
+            return
+        handler = getattr(self, f"do_{found.key}", None)
+        if handler is None:
+            self.tell(f"{found.usage} is not available in this window; use `fovea chat --plain`", problem=True)
+            return
+        await handler(argument)
+
+    async def do_sessions(self, argument: str) -> None:
+        """/sessions [WORDS]."""
+        self.query_words = argument
+        self.action_sessions()
+
+    async def do_rename(self, argument: str) -> None:
+        """/rename TITLE."""
+        if not argument:
+            self.tell("Say the title: /rename My conversation", problem=True)
+            return
+        self.attempt(lambda: self.session.rename(argument))
+        self.show_title()
+
+    async def do_archive(self, argument: str) -> None:
+        """/archive."""
+        self.attempt(self.session.archive)
+        await self.open_session("")
+        self.tell("Archived; Ctrl+S then Ctrl+A shows the archive")
+
+    async def do_delete(self, argument: str) -> None:
+        """/delete."""
+        session = self.session
+        self.attempt(session.delete_session)
+        await self.open_session("")
+        self._gone = session
+        self.tell("Deleted; /undo brings it back until you quit")
+
+    _gone: Session | None = None
+
+    async def do_undo(self, argument: str) -> None:
+        """/undo."""
+        gone, self._gone = self._gone, None
+        if gone is None:
+            await self.action_undo()
+            return
+        self.attempt(gone.undo)
+        await self.open_session(gone.id)
+        self.tell("Brought back")
+
+    async def do_export(self, argument: str) -> None:
+        """/export [markdown|json] [FILE]."""
+        first, _, rest = argument.partition(" ")
+        kind = first if first in ("markdown", "json") else "json" if argument.endswith(".json") else "markdown"
+        name = rest.strip() if first in ("markdown", "json") else argument
+        suffix = "json" if kind == "json" else "md"
+        title = (
+            "".join(c if c.isalnum() else "-" for c in one_line(self.session.title, 40)).strip("-") or "conversation"
+        )
+        path = Path(name or f"{title}.{suffix}").expanduser()
+        if path.exists() and not name:
+            path = path.with_stem(f"{path.stem}-{self.session.id[:8]}")
+
+        def write() -> str:
+            write_atomically(path.absolute(), self.session.export(kind))  # type: ignore[arg-type]  # checked above
+            return f"Written to {path}"
+
+        self.background(write, self.tell)
+
+    async def do_import(self, argument: str) -> None:
+        """/import FILE."""
+        if not argument:
+            self.tell("Say the file: /import conversation.md", problem=True)
+            return
+        importer = getattr(self.fovea, "import_file", None)
+        if importer is None:
+            self.tell(f"Not from here: `fovea sessions import {one_line(argument, 60)}` reads it", problem=True)
+            return
+        new = self.attempt(lambda: importer(Path(argument).expanduser()))
+        if new is not None:
+            await self.open_session(str(getattr(new, "id", new)))
+
+    # -- replies ------------------------------------------------------------------------------------------------------
+
+    async def do_closer(self, argument: str) -> None:
+        """/closer [TIER]."""
+        node = self.reply_here()
+        if node is not None:
+            await self.look_closer_at(node, argument)
+
+    async def do_several(self, argument: str) -> None:
+        """/several [N]."""
+        if not argument:
+            self.action_continuations()
+        elif argument.isdigit() and 2 <= int(argument) <= 8:
+            node = self.reply_here()
+            if node is not None:
+                await self.continuations(node, int(argument), (), self.blind)
+        else:
+            self.tell("Say a number from 2 to 8", problem=True)
+
+    async def do_compare(self, argument: str) -> None:
+        """/compare [TIER TIER]."""
+        tiers = tuple(argument.split()) or tuple(self.ladder.loaded() if self.ladder else ())
+        node = self.reply_here()
+        if node is not None and len(tiers) > 1:
+            await self.continuations(node, len(tiers), tiers, self.blind)
+        elif node is not None:
+            self.tell("Comparing needs two tiers: /compare 4-bit 16-bit", problem=True)
+
+    async def do_blind(self, argument: str) -> None:
+        """/blind [on|off]."""
+        self.blind = {"on": True, "off": False}.get(argument, not self.blind)
+        self.tell("Tiers are hidden until you pick" if self.blind else "Tiers are shown")
+
+    async def do_pick(self, argument: str) -> None:
+        """/pick NUMBER."""
+        if argument.isdigit():
+            await self.action_pick(int(argument))
+        else:
+            self.tell("Say which: /pick 2", problem=True)
+
+    async def do_edit(self, argument: str) -> None:
+        """/edit."""
+        stops = [node for node in self.session.path(steps=False) if node.role == "user"]
+        if stops:
+            node = stops[-1]
+            self._edit_text("Edit your message; it becomes a branch", node.text, partial(self._send_edited, node))
+
+    async def do_forks(self, argument: str) -> None:
+        """/forks [TIER]."""
+        self.fork_tier = argument
+        self.action_forks()
+
+    async def do_bookmark(self, argument: str) -> None:
+        """/bookmark LABEL."""
+        node = self.here()
+        if node is None:
+            return
+        if not argument:
+            self.action_bookmark()
+            return
+        self.attempt(lambda: self.session.bookmark(node.id, argument))
+        await self.sync()
+
+    # -- the ladder ---------------------------------------------------------------------------------------------------
+
+    async def do_policy(self, argument: str) -> None:
+        """/policy [auto|ask|manual|off]."""
+        from agent.values import Policy
+
+        if not argument:
+            self.tell(f"The policy is {self.policy}")
+            return
+        if argument not in list(Policy):
+            self.tell("A policy is auto, ask, manual or off", problem=True)
+            return
+        self.attempt(lambda: self.session.set_policy(mode=Policy(argument)))
+        self.show_title()
+        self.show_status()
+
+    async def do_budget(self, argument: str) -> None:
+        """/budget [PERCENT]."""
+        text = argument.removesuffix("%").strip()
+        if not text:
+            now = self.session.policy.budget
+            self.tell(f"{percent(now)}: {share(now)} may be looked at closer")
+            return
+        try:
+            value = float(text) / (100 if float(text) > 1 or "%" in argument else 1)
+        except ValueError:
+            self.tell("Say a share in percent: /budget 20", problem=True)
+            return
+        self.attempt(lambda: self.session.set_policy(budget=value))
+        self.tell(f"{share(self.session.policy.budget).capitalize()} may be looked at closer")
+
+    async def do_tier(self, argument: str) -> None:
+        """/tier [TIER]."""
+        loaded = self.ladder.loaded() if self.ladder else []
+        if not argument:
+            self.action_ladder()
+        elif argument not in loaded:
+            self.tell(f"There is no tier {one_line(argument, 20)}; there is {', '.join(loaded)}", problem=True)
+        else:
+            self.speaking = argument
+            self.show_title()
+            self.tell(f"{argument} speaks in this window")
+
+    # -- looking in ---------------------------------------------------------------------------------------------------
+
+    async def do_prompt(self, argument: str) -> None:
+        """/prompt."""
+
+        def make() -> str:
+            return "\n\n".join(f"── {message.role}\n{message.content}" for message in self.session.prompt())
+
+        self.show_text("Exactly what would be sent", make)
+
+    async def do_context(self, argument: str) -> None:
+        """/context."""
+
+        def told(meter: Meter) -> None:
+            out = f", {meter.left_out} oldest messages left out" if meter.left_out else ""
+            kept = f"{meter.reserved:,} kept for the reply"
+            self.tell(f"{meter.used:,} of {meter.available:,} tokens used, {kept}{out}")
+
+        self.background(self.session.meter, told)
+
+    async def do_compact(self, argument: str) -> None:
+        """/compact."""
+        await self.run_turn(self.session.compact, tiers=())
+
+    async def do_note(self, argument: str) -> None:
+        """/note TEXT."""
+        if not argument:
+            self.tell("Say what to remember: /note I prefer metric units", problem=True)
+            return
+        from tui.app.screens.note import propose
+
+        propose(self, argument)
+
+    async def do_theme(self, argument: str) -> None:
+        """/theme [NAME]."""
+        names = sorted(self.app.available_themes)
+        if argument in names:
+            self.app.choose_theme(argument)
+            return
+        if argument:
+            self.tell(f"There is no theme {one_line(argument, 30)}", problem=True)
+            return
+        from tui.app.screens.choose import Choose
+
+        own = [name for name in names if name.startswith("fovea")]
+        names = [*own, *(name for name in names if name not in own)]
+
+        def chosen(index: int | None) -> None:
+            if index is not None:
+                self.app.choose_theme(names[index])
+
+        at = names.index(self.app.theme) if self.app.theme in names else 0
+        self.app.push_screen(Choose("Theme", names, at), chosen)
+
+    async def do_tour(self, argument: str) -> None:
+        """/tour."""
+        self.start_tour()

@@ -1,0 +1,181 @@
+"""Opening the other screens from the chat, and taking over what they give back. They are imported when first opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agent.events import Asked
+from tui.app.screens.chat_messages import MessagesMixin
+
+
+class OpenMixin(MessagesMixin):
+    """Screens."""
+
+    query_words: str = ""
+
+    # -- conversations ------------------------------------------------------------------------------------------------
+
+    def action_sessions(self) -> None:
+        """The list of conversations."""
+        from tui.app.screens.sessions import Sessions
+
+        query, self.query_words = self.query_words, ""
+
+        def chosen(session_id: str | None) -> None:
+            if session_id is not None:
+                self.call_later(self.open_session, session_id)
+            else:
+                self.show_title()
+
+        self.app.push_screen(Sessions(self.fovea, self.session.id, query), chosen)
+
+    async def action_new_session(self) -> None:
+        """Begin a new conversation."""
+        await self.open_session("")
+
+    async def open_session(self, session_id: str) -> None:
+        """Show another conversation; a running reply is stopped first and its part kept.
+
+        Args:
+            session_id: empty for a new one.
+        """
+        if self.busy:
+            self.tell("A reply is being written here: Esc stops it, then change the conversation", problem=True)
+            return
+        session = self.attempt(lambda: self.fovea.session(session_id or None))
+        if session is None:
+            return
+        self.session = session
+        self.passages, self.passages_off, self.meter = (), set(), None
+        self.waiting.clear()
+        self.tell("")
+        await self.transcript.remove_children()
+        await self.sync(reload=True)
+        await self.show_pending()
+        self.prompt.focus()
+
+    async def show_pending(self) -> None:
+        """Closer looks that were proposed earlier and never answered."""
+        for ask in self.attempt(self.session.pending_asks) or []:
+            if self.transcript.reply(ask.node) is not None:
+                await self.show_card(Asked(ask))
+
+    # -- a reply under the magnifying glass ---------------------------------------------------------------------------
+
+    def action_density(self) -> None:
+        """Tokens tinted by density, with what could have been written instead."""
+        node = self.reply_here()
+        if node is None:
+            return
+        if not node.steps:
+            self.tell("This reply was typed or imported: nothing is known about its tokens")
+            return
+        from tui.app.screens.density import Density, Wish
+
+        def done(wish: Wish | None) -> None:
+            if wish is not None:
+                self.call_later(self.carry_out, node, wish)
+
+        self.app.push_screen(Density(node, high=self._highest()), done)
+
+    def action_forks(self) -> None:
+        """Where a higher tier would have said something else."""
+        node = self.reply_here()
+        if node is None:
+            return
+        if self.busy:
+            self.tell("The fork map needs the model: Esc stops the reply first", problem=True)
+            return
+        from tui.app.screens.forks import Forks
+
+        def done(changed: bool | None) -> None:
+            if changed:
+                self.call_later(self.sync)
+
+        self.app.push_screen(Forks(self.session, node, tier=self.fork_tier), done)
+        self.fork_tier = ""
+
+    fork_tier: str = ""
+
+    def _highest(self) -> str:
+        loaded = self.ladder.loaded() if self.ladder else []
+        return loaded[-1] if loaded else "the high tier"
+
+    # -- the conversation as a whole ----------------------------------------------------------------------------------
+
+    def action_tree(self) -> None:
+        """All branches."""
+        from tui.app.screens.tree import TreeScreen
+
+        def chosen(node_id: int | None) -> None:
+            self.call_later(self._go_to, node_id)
+
+        self.app.push_screen(TreeScreen(self.session), chosen)
+
+    async def _go_to(self, node_id: int | None) -> None:
+        if node_id is not None and not self.busy and not self.fovea.read_only:
+            self.attempt(lambda: self.session.move_to(node_id))
+        await self.sync()
+
+    def action_memory(self) -> None:
+        """Recalled passages and notes."""
+        from tui.app.screens.memory import MemoryScreen, Regenerate
+
+        def done(result: Regenerate | None) -> None:
+            if result is not None:
+                self.call_later(self.regenerate_without)
+
+        user = self._last_message()
+        self.app.push_screen(MemoryScreen(self.fovea, self.session, user, draft=self.prompt.text), done)
+
+    def _last_message(self) -> int | None:
+        path = self.session.path(steps=False)
+        return next((node.id for node in reversed(path) if node.role == "user"), None)
+
+    async def regenerate_without(self) -> None:
+        """Write the last reply again with the passages as they are switched now."""
+        path = self.session.path(steps=False)
+        if path and path[-1].role == "assistant":
+            node = path[-1]
+            await self.run_turn(lambda: self.session.regenerate(node.id), parent=node.parent)
+
+    def action_ladder(self) -> None:
+        """Tiers, speeds, policy and budget."""
+        from tui.app.screens.ladder import LadderScreen
+
+        def done(_: None) -> None:
+            self.show_title()
+            self.show_status()
+
+        self.app.push_screen(LadderScreen(self.fovea, self.session), done)
+
+    def action_provenance(self) -> None:
+        """Every decision."""
+        from tui.app.screens.provenance import Provenance
+
+        self.app.push_screen(Provenance(self.session))
+
+    def action_settings(self) -> None:
+        """The settings screen."""
+        from tui.app.screens.settings import SettingsScreen
+
+        self.app.push_screen(SettingsScreen(self.fovea))
+
+    def show_text(self, heading: str, make: Callable[[], str]) -> None:
+        """A text that may take a while to make, in a window."""
+        from tui.app.screens.text import TextScreen
+
+        self.background(make, lambda text: self.app.push_screen(TextScreen(heading, text)))
+
+    # -- the first start ----------------------------------------------------------------------------------------------
+
+    def offer_tour(self) -> None:
+        """The tour, once."""
+        if self.fovea.settings.screen.tour:
+            self.start_tour()
+
+    def start_tour(self) -> None:
+        """One minute, can be skipped at any moment."""
+        from tui.app.screens.tour import Tour
+
+        self.app.push_screen(Tour(self.fovea))

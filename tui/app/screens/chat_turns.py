@@ -1,0 +1,312 @@
+"""Running turns: sending, streaming, stopping, and what is left when a turn is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
+
+from textual import on
+
+from agent.events import Asked, Finished, Reading, Said, Started, Stopped
+from agent.values import Node
+from tui.app import mentions
+from tui.app.pace import SHORTEST, Pace
+from tui.app.screens.chat_base import ChatBase, Events, Live
+from tui.app.turns import Ended, Group, Turn, Written
+from tui.app.widgets.card import Card
+from tui.app.widgets.group import ReplyGroup
+from tui.app.widgets.queue import Queue
+from tui.app.widgets.reply import Reply
+from tui.app.widgets.said import Said as SaidWidget
+
+
+class TurnsMixin(ChatBase):
+    """Turns of the conversation on the screen."""
+
+    _pace: Pace
+    _cpu: float = 0.0
+
+    # -- starting -----------------------------------------------------------------------------------------------------
+
+    async def submit(self, text: str, *, passages_off: Collection[str] = ()) -> None:
+        """Send a message; while the model is busy it waits in the queue."""
+        if not text.strip():
+            if self.waiting and not self.busy:
+                self.held = False
+                await self.next_in_queue()
+            return
+        if self.fovea.read_only:
+            self.tell(f"Read only: {self.fovea.why_read_only}", problem=True)
+            return
+        self.prompt.past.add(text)
+        self.prompt.load_text("")
+        if self.busy or (self.waiting and self.held):
+            self.waiting.append(text)
+            self.show_queue()
+            return
+        await self.send(text, passages_off=passages_off)
+
+    async def send(
+        self, text: str, *, n: int = 1, tiers: Sequence[str] = (), passages_off: Collection[str] = ()
+    ) -> None:
+        """Send a message now."""
+        whole, problems = mentions.expand(text, Path.cwd())
+        off = set(passages_off) | self.passages_off
+        several = n > 1 or len(tiers) > 1
+        for problem in problems:
+            await self.said_by_fovea(problem)
+        await self.run_turn(
+            partial(self.session.send, whole, tier=self.speaking, n=n, tiers=tuple(tiers), passages_off=off),
+            text=text,
+            tiers=tuple(tiers) or ("",) * n,
+            beside=several,
+            blind=self.blind and several,
+        )
+
+    async def run_turn(
+        self,
+        events: Events,
+        *,
+        text: str = "",
+        parent: int | None = None,
+        tiers: Sequence[str] = ("",),
+        beside: bool = False,
+        blind: bool = False,
+        seed: Node | None = None,
+        upto: int | None = None,
+    ) -> None:
+        """Start a turn and show where it will be written.
+
+        Args:
+            events: makes the stream; called in a thread.
+            text: a new message of the person, shown at once.
+            parent: the message whose replies are written, when it is there already.
+            tiers: one for each reply that will come; none when nothing will be written.
+            beside: keep the other versions in view.
+            blind: hide the tiers.
+            seed: a reply whose beginning stays.
+            upto: number of its tokens that stay (all when ``None``).
+        """
+        if self.busy:
+            self.tell("One reply at a time: Esc stops this one", problem=True)
+            return
+        said: SaidWidget | None = None
+        group: ReplyGroup | None = None
+        panes: list[Reply] = []
+        await self.show_welcome(False)
+        turn = Turn(events)
+        self.live = Live(turn, None, [], text=text, beside=beside or None)
+        if text:
+            said = SaidWidget(text)
+            await self.transcript.add(said)
+        if tiers:
+            group = self.transcript.group(parent) if parent is not None and not text else None
+            if group is None:
+                group = ReplyGroup(parent)
+                await self.transcript.add(group)
+            panes = await group.begin(list(tiers), beside=beside, blind=blind)
+            if seed is not None:
+                await panes[-1].seed(seed, upto)
+            words = "getting ready" if self.ladder else "waiting for the model to load"
+            for pane in panes:
+                pane.wait_for(words)
+        self.live.group, self.live.panes, self.live.said = group, panes, said
+        if text or (panes and self.transcript.at_bottom):
+            self.transcript.anchor()
+        self.tell("")
+        self.prompt.add_class("-busy")
+        self.show_hints()
+        self._pace, self._cpu = Pace(), time.thread_time()
+        turn.start()
+        self.set_timer(SHORTEST / 2, self._draw)
+
+    # -- drawing ------------------------------------------------------------------------------------------------------
+
+    async def _draw(self) -> None:
+        """Take what has come and draw it; then decide when to look again."""
+        live = self.live
+        if live is None or not isinstance(live.turn, Turn):
+            return
+        over = False
+        for group in live.turn.take():
+            over = over or isinstance(group, Ended)
+            await self._show(live, group)
+        if over:
+            await self._over(live)
+            return
+        if live.tokens:
+            self.show_status()
+        now = time.thread_time()
+        spent, self._cpu = now - self._cpu, now
+        self.set_timer(self._pace.next_wait(spent), self._draw)
+
+    async def _show(self, live: Live, event: Group) -> None:
+        match event:
+            case Started():
+                await self._started(live, event)
+            case Reading():
+                for pane in live.panes:
+                    pane.reading(event.done, event.total, event.cached)
+            case Written() if event.seq < len(live.panes):
+                if not live.tokens:
+                    live.first_token = time.monotonic()
+                live.tokens += len(event.steps)
+                await live.panes[event.seq].write(event.steps)
+            case Said():
+                await self.transcript.say(event.text, after=live.group)
+            case Asked():
+                await self.show_card(event)
+            case Finished():
+                await self._committed(live, event.replies)
+            case Stopped():
+                await self._committed(live, event.replies)
+                if event.problem:
+                    await self.transcript.say(event.problem, problem=True, after=live.group)
+
+    async def _started(self, live: Live, event: Started) -> None:
+        if live.said is not None:
+            live.said.commit(event.user)
+        if live.group is not None and live.group.parent_id is None:
+            live.group.parent_id = event.user.id
+        self.passages = event.passages
+        self.passages_changed()
+
+    async def _committed(self, live: Live, replies: tuple[Node, ...]) -> None:
+        for index, pane in enumerate(live.panes):
+            await pane.finish(replies[index] if index < len(replies) else None)
+
+    async def _over(self, live: Live) -> None:
+        """The stream has ended: the tree is the truth now."""
+        self.live = None
+        self.prompt.remove_class("-busy")
+        nothing = bool(live.text) and live.said is not None and live.said.node is None
+        if nothing:  # nothing was committed: give the words back rather than lose them
+            if not self.prompt.text:
+                self.prompt.replace_all(live.text)
+            if live.said is not None:
+                await live.said.remove()
+            if live.group is not None:
+                await live.group.remove()
+        if live.group is not None and live.group.is_attached:
+            replies = [n for n in self.versions_of(live.group.parent_id) if n.role == "assistant"]
+            if replies:
+                await live.group.settle(replies, self.session.head, beside=live.beside)
+            else:
+                await live.group.remove()
+        await self.sync()
+        await self.transcript.forget_oldest()
+        for card in live.cards:
+            self.offer_card(card)
+        if live.stopping:
+            self.held = bool(self.waiting)
+            self.tell("Stopped; the part written is kept")
+        self.show_queue()
+        if not self.held:
+            await self.next_in_queue()
+
+    # -- stopping and the queue ---------------------------------------------------------------------------------------
+
+    def action_stop(self) -> None:
+        """Esc: stop the reply, close the completions, or go back to the prompt."""
+        if self.close_completions():
+            return
+        if self.live is not None:
+            self.live.stopping = True
+            for pane in self.live.panes:
+                if not pane.steps:
+                    pane.wait_for("stopping")
+            self.attempt(self.session.cancel)
+            return
+        self.prompt.focus()
+
+    async def next_in_queue(self) -> None:
+        """Send the message that has waited longest."""
+        if self.waiting and not self.busy:
+            text = self.waiting.popleft()
+            self.show_queue()
+            await self.send(text)
+
+    def show_queue(self) -> None:
+        """Draw what waits."""
+        self.prompt.queued = bool(self.waiting)
+        self.query_one(Queue).show(list(self.waiting), held=self.held)
+        self.show_hints()
+
+    def take_back(self) -> None:
+        """The last queued message goes back into the prompt."""
+        if self.waiting:
+            self.prompt.replace_all(self.waiting.pop())
+            self.held = self.held and bool(self.waiting)
+            self.show_queue()
+
+    # -- cards --------------------------------------------------------------------------------------------------------
+
+    async def show_card(self, event: Asked) -> None:
+        """Put a proposed closer look below its reply."""
+        if any(card.ask.id == event.ask.id for card in self.query(Card)):
+            return
+        node = self.attempt(lambda: self.session.node(event.ask.node))
+        where = ""
+        if node is not None:
+            span = node.steps[event.ask.start : event.ask.end]
+            where = "".join(step.text for step in span) or node.text
+        live_group = self.live.group if self.live else None
+        group = live_group or self.transcript.group(node.parent if node else None)
+        card = Card(event.ask, where)
+        await self.transcript.add(card, after=group)
+        if self.live is not None:
+            self.live.cards.append(card)
+        else:
+            self.offer_card(card)
+
+    def offer_card(self, card: Card) -> None:
+        """Give a card the focus, unless the person is writing."""
+        if not card.is_attached:
+            return
+        if self.transcript.at_bottom:
+            self.transcript.anchor()
+        if self.prompt.has_focus and not self.prompt.text and not self.waiting:
+            card.focus()
+        else:
+            self.tell("A closer look is proposed: Ctrl+T goes there")
+
+    @on(Card.Answered)
+    async def _answered(self, event: Card.Answered) -> None:
+        if self.busy:
+            self.tell("One reply at a time: answer when this one is done", problem=True)
+            return
+        ask, choice = event.card.ask, event.choice
+        await event.card.remove()
+        self.prompt.focus()
+        node = self.attempt(lambda: self.session.node(ask.node))
+        writes = {"look": 1, "both": 1, "always": 1, "continuations": event.n}.get(choice, 0)
+        self.tell({"stay": "Stays as it is", "refuse": "Refused; the reason is kept"}.get(choice, ""))
+        await self.run_turn(
+            partial(self.session.answer, ask, choice, reason=event.reason, n=event.n),
+            parent=node.parent if node else None,
+            tiers=(ask.tier,) * writes,
+            beside=choice in ("both", "continuations"),
+            seed=node if node and ask.start and choice != "continuations" else None,
+            upto=ask.start,
+        )
+
+    @on(Card.TypedAhead)
+    def _typed_ahead(self, event: Card.TypedAhead) -> None:
+        self.prompt.focus()
+        self.prompt.insert(event.text)
+        self.tell("A closer look is proposed: Ctrl+T goes there")
+
+    @on(Card.Left)
+    def _left(self) -> None:
+        self.prompt.focus()
+
+    # -- declared for the other mixins ---------------------------------------------------------------------------------
+
+    def close_completions(self) -> bool:
+        """Close the list of completions; says whether it was open."""
+        return False
+
+    def passages_changed(self) -> None:
+        """The recalled passages changed."""

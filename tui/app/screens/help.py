@@ -1,0 +1,67 @@
+"""F1: the keys that work here, then all others; every key with the id that remaps it."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tui.app import keys
+from tui.app.screens.panel import Panel
+from tui.registry import COMMANDS
+
+
+class Help(Panel[None]):
+    """Help for the place where it was asked for."""
+
+    DEFAULT_CSS = """
+    Help VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; }
+    Help Static { height: auto; }
+    """
+    heading = "Help"
+    keys = (("↑ ↓", "scroll"),)
+
+    def __init__(self, asked_from: Widget | None = None) -> None:
+        super().__init__(classes="-tall")
+        self._place = _place(asked_from)
+
+    def body(self) -> ComposeResult:
+        """Lay the widgets out."""
+        with VerticalScroll():
+            yield Static(self._text(), markup=False)
+
+    def _text(self) -> Content:
+        changes: dict[str, str] = getattr(self.app, "key_changes", {})
+        groups = keys.all_bindings()
+        groups.sort(key=lambda group: group[0] != self._place)
+        lines: list[Content] = []
+        for heading, bindings in groups:
+            here = " (you are here)" if heading == self._place else ""
+            lines += [Content.styled(f"{heading}{here}", "bold $accent"), *_rows(bindings, changes), Content("")]
+        lines.append(Content.styled("Commands", "bold $accent"))
+        lines += [Content.assemble((f"{c.usage:<34}", "$primary"), c.help) for c in COMMANDS]
+        lines += [
+            Content(""),
+            Content.styled("Remap a key in the settings: screen.keys: {look-closer: ctrl+l}", "$quiet"),
+        ]
+        return Content("\n").join(lines)
+
+
+def _rows(bindings: list[Binding], changes: dict[str, str]) -> list[Content]:
+    rows = []
+    for binding in bindings:
+        if (binding.id or "").startswith("pick-") and binding.id != "pick-1":
+            continue
+        key = "1 … 9" if binding.id == "pick-1" else keys.display(binding, changes)
+        words = "Pick that version" if binding.id == "pick-1" else binding.description
+        rows.append(Content.assemble((f"{key:<26}", "$primary"), f"{words:<40}", (binding.id or "", "$quiet")))
+    return rows
+
+
+def _place(asked_from: Widget | None) -> str:
+    names = {"Prompt": "While writing", "Reply": "On a message", "Said": "On a message"}
+    names["Card"] = "On a proposed closer look"
+    return names.get(type(asked_from).__name__, "In the chat")

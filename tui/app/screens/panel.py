@@ -1,0 +1,57 @@
+"""The frame all windows share: a titled box, Esc closes it, a line of keys at the bottom."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Generic, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+Result = TypeVar("Result")
+
+
+class Panel(ModalScreen[Result], Generic[Result]):
+    """A window. Subclasses yield their widgets from ``body`` and name their keys in ``keys``."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", id="close", show=False)]
+    DEFAULT_CSS = """
+    Panel { align: center middle; }
+    Panel > .box { width: 92%; max-width: 110; height: auto; max-height: 94%; background: $surface; padding: 0 1;
+                   border: round $primary; border-title-color: $primary; border-title-style: bold; }
+    Panel.-tall > .box { height: 94%; }
+    Panel.-wide > .box { width: 98%; max-width: 100%; height: 98%; max-height: 98%; }
+    Panel .keys { height: auto; color: $quiet; margin: 1 0 0 0; }
+    Panel OptionList { border: none; background: $surface; height: auto; max-height: 1fr; padding: 0;
+                       scrollbar-size-vertical: 1; }
+    Panel Input { border: tall $panel; background: $panel; }
+    Panel Input:focus { border: tall $primary; }
+    """
+    heading = ""
+    keys: tuple[tuple[str, str], ...] = ()
+
+    def compose(self) -> ComposeResult:
+        """Lay the widgets out."""
+        with Vertical(classes="box") as box:
+            box.border_title = self.heading
+            yield from self.body()
+            if self.keys:
+                yield Static(self.key_line(), classes="keys", markup=False)
+
+    def body(self) -> ComposeResult:
+        """The widgets of the window."""
+        yield Static("", markup=False)
+
+    def key_line(self) -> Content:
+        """Keys and words."""
+        parts: list[tuple[str, str] | str] = []
+        for key, words in (*self.keys, ("Esc", "close")):
+            parts += [(key, "bold $primary"), f" {words}   "]
+        return Content.assemble(*parts)
+
+    def action_close(self) -> None:
+        """Close without a result."""
+        self.dismiss(None)

@@ -1,0 +1,3 @@
+"""One widget a file."""
+
+from __future__ import annotations
