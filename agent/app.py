@@ -20,6 +20,9 @@ from agent.values import PickStats, SessionInfo
 from backends.engine import Engine
 from backends.types import LadderSpec, LadderStatus
 
+ENGINE_LOG_BYTES = 1_000_000
+"""What engines print is kept up to this size, then begun anew."""
+
 
 class Fovea:
     """One per process. Use as a context manager, or call ``close``."""
@@ -87,7 +90,7 @@ class Fovea:
                 settings,
                 folders,
                 tree,
-                engine if engine is not None else _host(),
+                engine if engine is not None else _host(folders, tree),
                 memory if memory is not None else _memory(settings, folders),
                 overseer if overseer is not None else _overseer(settings),
                 LadderSpec(()) if engine is not None else None,
@@ -155,10 +158,15 @@ class Fovea:
         self.close()
 
 
-def _host() -> Engine:
+def _host(folders: Folders, tree: Tree) -> Engine:
     from backends.host import EngineHost
 
-    return EngineHost()
+    if tree.read_only or not folders.data.is_dir():
+        return EngineHost()
+    printed = folders.data / "engine.log"
+    if printed.exists() and printed.stat().st_size > ENGINE_LOG_BYTES:
+        printed.unlink()
+    return EngineHost(printed)
 
 
 def _memory(settings: Settings, folders: Folders) -> Memory:

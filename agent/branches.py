@@ -71,6 +71,14 @@ def look_closer(  # noqa: PLR0913  # the contract of the screens, plus what it w
     )
 
 
+def span_around(steps: Sequence[Step], at: int) -> tuple[int, int]:
+    """The span a repair rewrites: from a doubtful token to the end of its sentence (at most 32 tokens)."""
+    for end in range(at, min(at + 32, len(steps))):
+        if steps[end].text.rstrip().endswith((".", "!", "?", ":")) or "\n" in steps[end].text:
+            return at, end + 1
+    return at, min(at + 32, len(steps))
+
+
 def resume_spec(desk: Desk, reply: Node) -> Spec:
     """Go on with a partial reply in its own node."""
     if reply.status is Status.DONE:

@@ -35,6 +35,8 @@ class Database:
         self.where = where
         self.why_read_only = why
         """Why nothing can be written; empty when it can."""
+        self.busy = False
+        """Whether the reason is another process that writes."""
         connection.row_factory = sqlite3.Row
 
     @classmethod
@@ -55,13 +57,13 @@ class Database:
             TreeTooNewError: A newer fovea wrote it.
         """
         lock: filelock.BaseFileLock | None = filelock.FileLock(lock_path, timeout=0, mode=0o600, thread_local=False)
-        why = ""
+        why, busy = "", False
         try:
             paths.create(path.parent)
             if lock is not None:
                 lock.acquire()
         except filelock.Timeout:
-            lock, why = None, f"another fovea is using {path.parent}"
+            lock, why, busy = None, f"another fovea is using {path.parent}", True
         except OSError as error:
             lock, why = None, f"{path.parent} cannot be written ({error.strerror or error})"
         except StorageError as error:
@@ -76,7 +78,9 @@ class Database:
             if lock is not None:
                 lock.release()
             raise
-        return cls(connection, str(path), lock=lock, why=why)
+        database = cls(connection, str(path), lock=lock, why=why)
+        database.busy = busy
+        return database
 
     @property
     def read_only(self) -> bool:

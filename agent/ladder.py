@@ -26,13 +26,17 @@ def model_name(settings: Settings) -> str:
     return Path(source).name.removesuffix(".gguf")
 
 
-def model_path(settings: Settings) -> Path:
+def source_path(settings: Settings) -> Path:
     """The 16-bit file the settings name. Raises ModelFileError when it is not there."""
     if settings.model != BUILT_IN:
         return Path(settings.model).expanduser()
     from backends import pocket
+    from backends.errors import ModelFileError
 
-    return Path(pocket.path())
+    try:
+        return pocket.path()
+    except FileNotFoundError as error:
+        raise ModelFileError(str(error)) from error
 
 
 def build(settings: Settings, cache: Path, progress: Progress | None = None) -> LadderSpec:
@@ -42,13 +46,21 @@ def build(settings: Settings, cache: Path, progress: Progress | None = None) -> 
         BackendError: the model file is missing or damaged, or a tier cannot be made.
     """
     engine = settings.engine
+    tiers = _explicit(settings) if settings.tiers else _found(settings, cache, progress)
     return LadderSpec(
-        tiers=_explicit(settings) if settings.tiers else _found(settings, cache, progress),
-        ctx=engine.ctx or DEFAULT_CTX,
+        tiers=tiers,
+        ctx=engine.ctx or _default_ctx(tiers),
         batch_size=engine.batch_size,
         n_parallel=engine.n_parallel,
         threads=engine.threads,
     )
+
+
+def _default_ctx(tiers: tuple[TierSpec, ...]) -> int:
+    """What the model was made for, but not more than a small machine has memory for."""
+    from backends.models.gguf_file import read_model
+
+    return min(read_model(tiers[0].path).context or DEFAULT_CTX, DEFAULT_CTX)
 
 
 def _explicit(settings: Settings) -> tuple[TierSpec, ...]:
@@ -62,7 +74,7 @@ def _found(settings: Settings, cache: Path, progress: Progress | None) -> tuple[
     from backends.models.gguf_file import read_model
     from backends.models.tiers import ensure_tier
 
-    source = model_path(settings)
+    source = source_path(settings)
     own = read_model(source).tier
     specs = []
     for name in NAMES:

@@ -75,6 +75,11 @@ class Tree:
         """Why writes are refused; empty when they are not."""
         return self._db.why_read_only
 
+    @property
+    def busy(self) -> bool:
+        """Whether writes are refused because another process is the writer."""
+        return self._db.busy
+
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         """Several writes as one."""
         return self._db.transaction()

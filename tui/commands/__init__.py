@@ -1,0 +1,3 @@
+"""The commands, one module each, imported when called."""
+
+from __future__ import annotations
