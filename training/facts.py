@@ -10,30 +10,20 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-FIRST = (
-    "Anna Olga Maria Elena Sofia Nina Vera Irina Peter Ivan Boris Viktor Pavel Anton Oleg John Mary Tom Kate Alice Bob Emma "
-    "Jack Lucy David Sarah Paul Laura Mark Julia Simon Clara Hans Greta Marco Chiara Luis Carmen Ali Leila Omar Amir Yuki "
-    "Kenji Mei Chen Ravi Priya Asha Kofi Ama Zoe Max Leo Mia Ben Ella Sam Ruth Noah Ida Otto Frida Nora Erik Ingrid Hugo"
-).split()
-CITIES = (
-    "Paris London Berlin Rome Madrid Moscow Vienna Prague Oslo Lisbon Dublin Athens Warsaw Helsinki Tokyo Cairo Boston Chicago "
-    "Toronto Sydney Lyon Milan Porto Geneva Riga Kazan Tver Omsk Lima Delhi Seoul Hanoi Nairobi Quito"
-).split()
-JOBS = (
-    "teacher doctor nurse baker driver writer painter lawyer cook farmer pilot engineer singer gardener plumber librarian dentist "
-    "carpenter tailor waiter judge chemist sailor miner actor tutor"
-).split()
-COLOURS = "red blue green yellow black white grey brown orange purple pink silver".split()
+FIRST = ["Anna", "Olga", "Maria", "Elena", "Sofia", "Nina", "Vera", "Irina", "Peter", "Ivan", "Boris", "Viktor", "Pavel", "Anton", "Oleg", "John", "Mary", "Tom", "Kate", "Alice", "Bob", "Emma", "Jack", "Lucy", "David", "Sarah", "Paul", "Laura", "Mark", "Julia", "Simon", "Clara", "Hans", "Greta", "Marco", "Chiara", "Luis", "Carmen", "Ali", "Leila", "Omar", "Amir", "Yuki", "Kenji", "Mei", "Chen", "Ravi", "Priya", "Asha", "Kofi", "Ama", "Zoe", "Max", "Leo", "Mia", "Ben", "Ella", "Sam", "Ruth", "Noah", "Ida", "Otto", "Frida", "Nora", "Erik", "Ingrid", "Hugo"]
+CITIES = ["Paris", "London", "Berlin", "Rome", "Madrid", "Moscow", "Vienna", "Prague", "Oslo", "Lisbon", "Dublin", "Athens", "Warsaw", "Helsinki", "Tokyo", "Cairo", "Boston", "Chicago", "Toronto", "Sydney", "Lyon", "Milan", "Porto", "Geneva", "Riga", "Kazan", "Tver", "Omsk", "Lima", "Delhi", "Seoul", "Hanoi", "Nairobi", "Quito"]
+JOBS = ["teacher", "doctor", "nurse", "baker", "driver", "writer", "painter", "lawyer", "cook", "farmer", "pilot", "engineer", "singer", "gardener", "plumber", "librarian", "dentist", "carpenter", "tailor", "waiter", "judge", "chemist", "sailor", "miner", "actor", "tutor"]
+COLOURS = ["red", "blue", "green", "yellow", "black", "white", "grey", "brown", "orange", "purple", "pink", "silver"]
 FOODS = (
-    "apples soup bread rice fish cheese pasta cake honey nuts plums grapes pizza beans eggs tea coffee salad".split()
+    ["apples", "soup", "bread", "rice", "fish", "cheese", "pasta", "cake", "honey", "nuts", "plums", "grapes", "pizza", "beans", "eggs", "tea", "coffee", "salad"]
 )
-THINGS = "key book lamp bag umbrella passport ticket camera ring map coat bicycle spare key ladder drill tent".split()
-PLACES = "kitchen garage cellar attic bedroom office hall garden shed bathroom desk drawer wardrobe car".split()
-MONTHS = "January February March April May June July August September October November December".split()
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-PETS = "dog cat parrot horse rabbit hamster".split()
-KIN = "sister brother mother father wife husband son daughter uncle aunt boss neighbour teacher friend doctor".split()
-CONSONANTS, VOWELS = "b d f g k l m n p r s t v z br dr kr st tr gl".split(), "a e i o u".split()
+THINGS = ["key", "book", "lamp", "bag", "umbrella", "passport", "ticket", "camera", "ring", "map", "coat", "bicycle", "spare", "key", "ladder", "drill", "tent"]
+PLACES = ["kitchen", "garage", "cellar", "attic", "bedroom", "office", "hall", "garden", "shed", "bathroom", "desk", "drawer", "wardrobe", "car"]
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+PETS = ["dog", "cat", "parrot", "horse", "rabbit", "hamster"]
+KIN = ["sister", "brother", "mother", "father", "wife", "husband", "son", "daughter", "uncle", "aunt", "boss", "neighbour", "teacher", "friend", "doctor"]
+CONSONANTS, VOWELS = ["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "br", "dr", "kr", "st", "tr", "gl"], ["a", "e", "i", "o", "u"]
 
 # relation: subject kind, value kind, statements, questions, answers. {s} is the subject, {v} the value.
 Relation = tuple[str, str, tuple[str, ...], tuple[str, ...], str]
@@ -183,18 +173,18 @@ def draw(kind: str, rng: random.Random) -> str:  # one line a kind of name or va
         + (f" {invented_name(rng)}" if rng.random() < 0.6 else ""),
         "shop": lambda: f"{invented_name(rng)} {rng.choice(('museum', 'library', 'bakery', 'pool', 'zoo', 'market'))}",
         "book": lambda: f'"The {rng.choice(("Last", "Old", "Silent", "Red", "Long", "Lost"))} {invented_name(rng)}"',
-        "person_ru": lambda: rng.choice("Анна Ольга Мария Елена Нина Вера Иван Борис Павел Антон Олег Пётр Юля Саша Миша Катя Лев Зоя".split()),
-        "city_ru": lambda: rng.choice("Москва Тверь Казань Омск Пермь Самара Париж Рига Минск Тула Псков Сочи Уфа Рим Берлин".split()),
-        "job_ru": lambda: rng.choice("учитель врач повар водитель писатель художник юрист инженер пекарь лётчик актёр".split()),
-        "date_ru": lambda: f"{rng.randint(1, 28)} {rng.choice('января февраля марта апреля мая июня июля августа сентября октября ноября декабря'.split())}",
-        "event_ru": lambda: rng.choice("Встреча Концерт Урок Экзамен Лекция Ужин Праздник Матч Собрание Поезд".split()),
-        "day_ru": lambda: rng.choice("понедельник вторник среду четверг пятницу субботу воскресенье".split()),
-        "thing_ru": lambda: rng.choice("Ключ Паспорт Зонт Билет Книга Лампа Карта Кольцо Сумка Фонарь".split()),
+        "person_ru": lambda: rng.choice(["Анна", "Ольга", "Мария", "Елена", "Нина", "Вера", "Иван", "Борис", "Павел", "Антон", "Олег", "Пётр", "Юля", "Саша", "Миша", "Катя", "Лев", "Зоя"]),
+        "city_ru": lambda: rng.choice(["Москва", "Тверь", "Казань", "Омск", "Пермь", "Самара", "Париж", "Рига", "Минск", "Тула", "Псков", "Сочи", "Уфа", "Рим", "Берлин"]),
+        "job_ru": lambda: rng.choice(["учитель", "врач", "повар", "водитель", "писатель", "художник", "юрист", "инженер", "пекарь", "лётчик", "актёр"]),
+        "date_ru": lambda: f"{rng.randint(1, 28)} {rng.choice(['января', 'февраля', 'марта', 'апреля', 'мая', 'июня', 'июля', 'августа', 'сентября', 'октября', 'ноября', 'декабря'])}",
+        "event_ru": lambda: rng.choice(["Встреча", "Концерт", "Урок", "Экзамен", "Лекция", "Ужин", "Праздник", "Матч", "Собрание", "Поезд"]),
+        "day_ru": lambda: rng.choice(["понедельник", "вторник", "среду", "четверг", "пятницу", "субботу", "воскресенье"]),
+        "thing_ru": lambda: rng.choice(["Ключ", "Паспорт", "Зонт", "Билет", "Книга", "Лампа", "Карта", "Кольцо", "Сумка", "Фонарь"]),
         "place_ru": lambda: rng.choice(("в столе", "на кухне", "в гараже", "в сумке", "в шкафу", "в саду", "на полке", "в машине", "дома", "в офисе")),
-        "land_ru": lambda: rng.choice("Бр Т К Гл М Др Н Р С В".split()) + rng.choice("овия арния елия ондия устан ирия".split()),
-        "name_ru": lambda: rng.choice("Бр Т К Гл М Др Н Р С В".split()) + rng.choice("ан ос ель ург ово инск оград ат уна".split()),
-        "server_ru": lambda: rng.choice("сервера wifi почты базы сайта принтера компьютера телефона".split()),
-        "shop_ru": lambda: rng.choice("Хлеб Билет Книга Стол Лампа Чай Кофе Велосипед Пальто Сыр".split()),
+        "land_ru": lambda: rng.choice(["Бр", "Т", "К", "Гл", "М", "Др", "Н", "Р", "С", "В"]) + rng.choice(["овия", "арния", "елия", "ондия", "устан", "ирия"]),
+        "name_ru": lambda: rng.choice(["Бр", "Т", "К", "Гл", "М", "Др", "Н", "Р", "С", "В"]) + rng.choice(["ан", "ос", "ель", "ург", "ово", "инск", "оград", "ат", "уна"]),
+        "server_ru": lambda: rng.choice(["сервера", "wifi", "почты", "базы", "сайта", "принтера", "компьютера", "телефона"]),
+        "shop_ru": lambda: rng.choice(["Хлеб", "Билет", "Книга", "Стол", "Лампа", "Чай", "Кофе", "Велосипед", "Пальто", "Сыр"]),
         "money_ru": lambda: f"{rng.randint(20, 9900)} рублей",
     }  # fmt: skip
     return makers[kind]()

@@ -99,7 +99,7 @@ def chat_about(rng: random.Random) -> Turn:
     thing, place, food = rng.choice(facts.KIN), facts.draw("city", rng), rng.choice(facts.FOODS)
     name, job, colour = facts.draw("person1", rng), rng.choice(facts.JOBS), rng.choice(facts.COLOURS)
     hobby = rng.choice(
-        "reading swimming cooking music chess running painting dancing gardening football films tennis hiking".split()
+        ["reading", "swimming", "cooking", "music", "chess", "running", "painting", "dancing", "gardening", "football", "films", "tennis", "hiking"]
     )
     return rng.choice(
         (
