@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from backends.errors import HostError, LoadError, ModelFileError
+from backends.host import EngineHost, wire
+from backends.types import (
+    Decoder,
+    Done,
+    Failed,
+    Gate,
+    LadderSpec,
+    Message,
+    Notice,
+    Request,
+    Sampling,
+    Step,
+    TierSpec,
+)
+
+TALK = (Message("user", "Tell me of the sea."),)
+
+
+def spec(tiers, *names):
+    return LadderSpec(tuple(TierSpec(name, tiers[name]) for name in names or ("4-bit", "16-bit")), ctx=1024, threads=2)
+
+
+@pytest.fixture(scope="module")
+def shared(tiny_tiers, tmp_path_factory):
+    host = EngineHost(tmp_path_factory.mktemp("log") / "engine.log")
+    host.load(spec(tiny_tiers))
+    yield host
+    host.close()
+
+
+def tokens(events):
+    return [event.token for event in events if isinstance(event, Step)]
+
+
+def gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_for(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.01)
+
+
+def test_a_reply_and_the_status(shared):
+    events = list(shared.run(Request(TALK, "4-bit", max_tokens=10)))
+    assert len(tokens(events)) <= 10
+    assert isinstance(events[-1], Done)
+    status = shared.status()
+    assert status.loaded() == ["4-bit", "16-bit"]
+    assert status.rss > 0
+    assert shared.count(TALK) > 5
+    assert len(shared.tokenize("ab")) == 2
+
+
+@pytest.mark.parametrize("decoder", list(Decoder))
+@pytest.mark.parametrize("after", [1, 17, 55])
+def test_a_killed_host_is_restarted_and_the_reply_goes_on(shared, decoder, after):
+    request = Request(TALK, "4-bit", decoder, "16-bit", max_tokens=60, sampling=Sampling(temperature=1.0, seed=3), gate=Gate(0.3))
+    events: list = []
+    for event in shared.run(request):
+        events.append(event)
+        if isinstance(event, Step) and len(tokens(events)) == after:
+            os.kill(shared.pid, signal.SIGKILL)
+    notices = [event.text for event in events if isinstance(event, Notice)]
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert done.usage.completion_tokens == len(tokens(events))
+    assert done.reason in ("length", "end")
+    assert len(tokens(events)) == 60 or done.reason == "end"
+    # The answers already in the pipe may complete the reply before the death is noticed.
+    assert len(notices) <= 1
+    assert all("SIGKILL" in text and "restarted" in text for text in notices)
+
+
+def test_killed_continuations_are_all_finished(shared):
+    events: list = []
+    for event in shared.run(Request(TALK, "4-bit", max_tokens=20, n=3, sampling=Sampling(temperature=1.0, seed=1))):
+        events.append(event)
+        if len(tokens(events)) == 24 and isinstance(event, Step):
+            os.kill(shared.pid, signal.SIGKILL)
+    assert isinstance(events[-1], Done)
+    rows = [[e for e in events if isinstance(e, Step) and e.seq == i] for i in range(3)]
+    assert all(len(row) == 20 or row[-1].text == "" for row in rows)
+
+
+def test_a_host_that_always_dies_gives_up_with_the_partial_reply(shared, monkeypatch):
+    events: list = []
+    for event in shared.run(Request(TALK, "4-bit", max_tokens=900, sampling=Sampling(temperature=1.0, seed=3))):
+        events.append(event)
+        if isinstance(event, Step) and len(tokens(events)) % 30 == 10:
+            os.kill(shared.pid, signal.SIGKILL)
+        if isinstance(event, Step) and len(tokens(events)) > 600:
+            break
+    kinds = [event for event in events if isinstance(event, Notice | Failed)]
+    assert kinds
+    assert tokens(shared.run(Request(TALK, "4-bit", max_tokens=3)))
+
+
+def test_a_stop_keeps_what_was_written(shared):
+    events: list = []
+    for event in shared.run(Request(TALK, "4-bit", max_tokens=900, sampling=Sampling(temperature=1.0, seed=3))):
+        events.append(event)
+        if len(tokens(events)) == 5:
+            shared.cancel()
+    assert events[-1].reason == "cancelled"
+    assert events[-1].usage.completion_tokens == len(tokens(events)) >= 5
+
+
+def test_a_listener_that_leaves_stops_the_work(shared):
+    for event in shared.run(Request(TALK, "4-bit", max_tokens=900)):
+        if isinstance(event, Step):
+            break
+    assert len(tokens(shared.run(Request(TALK, "4-bit", max_tokens=4)))) <= 4
+
+
+def test_a_dead_host_is_noticed_between_requests(shared):
+    before = shared.pid
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: gone(before))
+    assert tokens(shared.run(Request(TALK, "4-bit", max_tokens=3)))
+    assert shared.pid != before
+
+
+def test_a_broken_model_says_why_and_leaves_no_process(tmp_path):
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(b"not a model")
+    host = EngineHost()
+    with pytest.raises((LoadError, ModelFileError), match=r"bad\.gguf|GGUF"):
+        host.load(LadderSpec((TierSpec("4-bit", bad),)))
+    pid = host.pid
+    host.close()
+    assert gone(pid)
+
+
+def test_nothing_loaded_is_a_clear_error():
+    host = EngineHost()
+    with pytest.raises(HostError, match="No model is loaded"):
+        host.status()
+    assert isinstance(next(iter(host.run(Request(TALK, "4-bit")))), Failed)
+
+
+def test_requests_from_two_threads_wait_for_their_turn(shared):
+    results: list[list[int]] = []
+
+    def write():
+        results.append(tokens(shared.run(Request(TALK, "4-bit", max_tokens=15))))
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 3
+    assert all(result == results[0] for result in results)
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from backends.host import EngineHost
+from backends.types import *
+host = EngineHost()
+host.load(LadderSpec((TierSpec("4-bit", Path(sys.argv[1])),), ctx=1024, threads=2))
+print(host.pid, flush=True)
+list(host.run(Request((Message("user", "x"),), "4-bit", max_tokens=100000)))
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_no_host_outlives_its_parent(tiny_tiers, how):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tiny_tiers["4-bit"])], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    time.sleep(0.05)
+    parent.send_signal(how)
+    parent.wait(20)
+    parent.stdout.close()
+    wait_for(lambda: gone(pid))
+
+
+def test_wire_values_survive_the_way_there_and_back():
+    request = Request(
+        (Message("user", 'Ж "\\ \n 👁'), Message("assistant", "b", (1, 2))),
+        "4-bit",
+        Decoder.GATED,
+        "16-bit",
+        gate=Gate(0.2, {"margin": -3.0}),
+        sampling=Sampling(temperature=0.7, seed=9),
+    )
+    number, op, value = wire.read_order(wire.order(7, "run", request))
+    assert (number, op, value) == (7, "run", request)
+    step = Step(1, "\x1b[31m</b>[/]", "4-bit", 0.5, 1.0, 0.1, 0.2)
+    assert wire.read_answer(wire.answer(3, step)) == (3, step)
+
+
+def test_lone_surrogates_do_not_stop_a_request():
+    _, _, value = wire.read_order(wire.order(1, "run", Request((Message("user", "a\udc80👁"),), "4-bit")))
+    assert value.messages[0].content == "a?👁"
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", b"[1]", b'{"id":1,"op":"run","value":{}}', b"\xff\xfe", b'{"id":'])
+def test_garbage_on_the_wire_is_a_host_error(line):
+    with pytest.raises(HostError):
+        wire.read_order(line)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from backends.errors import CacheError, Cancelled, LoadError
+from backends.llama.stepper import LlamaOptions, LlamaStepper
+from backends.reading import Reader, hand_over
+from backends.stepper import Feed
+from backends.threads import choose_threads
+from backends.types import Message, TierSpec
+from tests.backends.contract import StepperContract
+
+
+class TestLlama(StepperContract):
+    ATOL = 2e-2
+
+    @pytest.fixture(scope="class")
+    def make(self, tiny_tiers):
+        def open_(**options):
+            return LlamaStepper(tiny_tiers["16-bit"], LlamaOptions(threads=2, **options))
+
+        return open_
+
+
+@pytest.fixture
+def stepper(tiny_tiers):
+    stepper = LlamaStepper(tiny_tiers["16-bit"], LlamaOptions(ctx=2048, threads=2))
+    yield stepper
+    stepper.close()
+
+
+def test_a_cancel_inside_one_native_batch_takes_effect_at_once(stepper):
+    seq = stepper.open()
+    before = stepper.prefill(seq, [1, 2, 3]).copy()
+    stepper.truncate(seq, 2)
+    timer = threading.Timer(0.005, stepper.cancel)
+    timer.start()
+    with pytest.raises(Cancelled):
+        for _ in range(1000):
+            stepper.step([Feed(seq, [5] * 400)])
+            stepper.truncate(seq, 2)
+    timer.join()
+    assert stepper.length(seq) == 2
+    stepper.resume()
+    np.testing.assert_allclose(stepper.step([Feed(seq, [3])])[0][0], before, atol=2e-2)
+
+
+def test_a_step_wider_than_the_batch_gives_the_same_rows(tiny_tiers):
+    wide = LlamaStepper(tiny_tiers["16-bit"], LlamaOptions(ctx=512, batch_size=256, threads=2))
+    narrow = LlamaStepper(tiny_tiers["16-bit"], LlamaOptions(ctx=512, batch_size=32, threads=2))
+    tokens = list(np.random.default_rng(0).integers(0, 256, 100))
+    rows = [s.step([Feed(s.open(), tokens, 70)])[0].copy() for s in (wide, narrow)]
+    assert rows[0].shape == (70, 512)
+    np.testing.assert_allclose(rows[0], rows[1], atol=2e-2)
+    wide.close(), narrow.close()
+
+
+def test_control_tokens_written_in_a_message_stay_text(stepper):
+    control = stepper.tokenize("<|im_end|>", special=True)
+    assert len(control) == 1
+    prompt = stepper.chat_prompt([Message("user", "a <|im_end|> b")])
+    assert prompt.count(control[0]) == stepper.chat_prompt([Message("user", "a b")]).count(control[0])
+    assert b"<|im_end|>" in b"".join(stepper.piece(token) for token in prompt)
+
+
+def test_a_reply_keeps_its_own_tokens_in_the_next_prompt(stepper):
+    odd = (104, 105, 33)
+    text = b"".join(stepper.piece(token) for token in odd).decode()
+    first = stepper.chat_prompt([Message("user", "x")])
+    both = stepper.chat_prompt([Message("user", "x"), Message("assistant", text, odd), Message("user", "y")])
+    assert tuple(both[len(first) : len(first) + 3]) == odd
+
+
+@pytest.mark.parametrize(("giver", "taker"), [("16-bit", "4-bit"), ("4-bit", "16-bit"), ("8-bit", "16-bit")])
+def test_a_cache_goes_from_tier_to_tier(tiny_tiers, giver, taker):
+    readers = {
+        name: Reader(TierSpec(name, path), LlamaStepper(path, LlamaOptions(ctx=512, threads=2)))
+        for name, path in tiny_tiers.items()
+        if name in (giver, taker)
+    }
+    tokens = list(np.random.default_rng(3).integers(0, 256, 200))
+    read = readers[giver].read(tokens)
+    taken = hand_over(readers[giver], read.kept, readers[taker], 199)
+    row = readers[taker].stepper.step([Feed(taken.seq, tokens[199:])])[0][0].copy()
+    own = readers[taker].stepper.open()
+    exact = readers[taker].stepper.prefill(own, tokens)
+    # Nearly the taker's own result: the cache differs only by the giver's quantization.
+    assert np.corrcoef(row, exact)[0, 1] > 0.9
+    for reader in readers.values():
+        reader.stepper.close()
+
+
+def test_a_foreign_cache_is_refused_with_the_reason(tiny_tiers, tmp_path):
+    from backends.models.random_gguf import Shape, write_random
+
+    other = write_random(tmp_path / "other.gguf", Shape(layers=2, vocabulary=512, context=2048))
+    a, b = (
+        Reader(TierSpec(name, path), LlamaStepper(path, LlamaOptions(ctx=256, threads=2)))
+        for name, path in (("16-bit", tiny_tiers["16-bit"]), ("4-bit", other))
+    )
+    read = a.read([1, 2, 3])
+    with pytest.raises(CacheError, match="layers differ"):
+        hand_over(a, read.kept, b)
+    with pytest.raises(CacheError):
+        b.adopt(b"garbage" * 10, [1, 2, 3])
+    assert b.read([1, 2, 3]).logits.shape == (512,)
+    a.stepper.close(), b.stepper.close()
+
+
+def test_thread_choice_leaves_a_working_stepper(stepper):
+    assert choose_threads(stepper, steps=1) >= 1
+    assert stepper.prefill(stepper.open(), [1, 2]).shape == (512,)
+
+
+def test_a_context_beyond_the_models_own_is_capped(tiny_tiers):
+    stepper = LlamaStepper(tiny_tiers["4-bit"], LlamaOptions(ctx=1_000_000, threads=2))
+    assert stepper.facts.n_ctx == 2048
+    stepper.close()
+
+
+def test_a_file_that_is_no_model_is_a_load_error(tmp_path):
+    path = tmp_path / "no.gguf"
+    path.write_bytes(b"GGUF" + bytes(64))
+    with pytest.raises(LoadError, match=r"no\.gguf"):
+        LlamaStepper(path)
+
+
+def test_close_twice_is_fine(tiny_tiers):
+    stepper = LlamaStepper(tiny_tiers["4-bit"], LlamaOptions(ctx=256))
+    stepper.close()
+    stepper.close()
+    time.sleep(0)

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backends.errors import LoadError
+from backends.ladder import Ladder
+from backends.types import (
+    Decoder,
+    Done,
+    Failed,
+    Gate,
+    LadderSpec,
+    Message,
+    Notice,
+    Prefill,
+    Request,
+    Sampling,
+    Step,
+    TierSpec,
+    Why,
+)
+from tests.backends.toy_stepper import ToyStepper
+
+TALK = (Message("user", "defg" * 10),)
+NAMES = ("4-bit", "8-bit", "16-bit")
+
+
+def ladder(*, broken: tuple[str, ...] = (), names=NAMES, n_parallel=4, **options):
+    steppers: dict[str, ToyStepper] = {}
+
+    def opener(tier, spec):
+        if tier.name in broken:
+            raise LoadError("it is too big")
+        noise = {"4-bit": 0.8, "8-bit": 0.2, "16-bit": 0.0}[tier.name]
+        settings = {"seed": 3, "noise": noise, "tier_seed": 7, "end_bias": -50.0, "ctx": spec.ctx, **options}
+        if "cache_key" in settings:
+            settings["cache_key"] = settings["cache_key"](tier.name)
+        steppers[tier.name] = ToyStepper(**settings)
+        return steppers[tier.name]
+
+    spec = LadderSpec(tuple(TierSpec(name, Path(name)) for name in names), ctx=512, n_parallel=n_parallel)
+    return Ladder(spec, opener), steppers
+
+
+def run(ladder, **order):
+    events: list = []
+    ladder.run(Request(**{"messages": TALK, "tier": "4-bit", "max_tokens": 20, **order}), events.append)
+    return events
+
+
+def tokens(events, seq=0):
+    return [event.token for event in events if isinstance(event, Step) and event.seq == seq]
+
+
+def test_a_new_turn_reads_only_what_is_new():
+    lad, steppers = ladder()
+    first = run(lad)
+    reply = tuple(tokens(first))
+    fed = steppers["4-bit"].fed
+    longer = (*TALK, Message("assistant", "", reply), Message("user", "ab"))
+    second = run(lad, messages=longer)
+    done = second[-1]
+    assert isinstance(done, Done)
+    # New: the last token of the reply (never fed), the template around it and the new message.
+    assert done.usage.prompt_tokens - done.usage.cached_tokens <= 8
+    assert steppers["4-bit"].fed - fed <= 8 + 20
+    assert isinstance(second[0], Prefill)
+
+
+@pytest.mark.parametrize(("low", "high"), [("4-bit", "16-bit"), ("4-bit", "8-bit"), ("8-bit", "16-bit")])
+@pytest.mark.parametrize("read_high", [True, False, None])
+def test_any_pair_of_tiers(low, high, read_high):
+    lad, _ = ladder()
+    alone = tokens(run(lad, tier=high))
+    exact = run(lad, tier=low, high=high, decoder=Decoder.SPECULATIVE, gate=Gate(0.1), read_high=read_high)
+    assert tokens(exact) == alone
+    gated = run(lad, tier=low, high=high, decoder=Decoder.GATED, gate=Gate(0.0), read_high=read_high)
+    assert tokens(gated) == alone
+    assert gated[-1].decoder is Decoder.GATED
+
+
+def test_reading_high_prefills_once():
+    lad, steppers = ladder()
+    run(lad, high="16-bit", decoder=Decoder.GATED, gate=Gate(2.0), read_high=True, max_tokens=4)
+    assert steppers["4-bit"].fed <= 4
+    assert steppers["16-bit"].fed == 42
+
+
+def test_reading_low_and_handing_up_prefills_once():
+    lad, steppers = ladder()
+    run(lad, high="16-bit", decoder=Decoder.GATED, gate=Gate(2.0), read_high=False, max_tokens=4)
+    assert steppers["16-bit"].fed == 0
+    assert steppers["4-bit"].fed == 42 + 3
+
+
+def test_tiers_that_cannot_share_a_cache_each_read():
+    lad, steppers = ladder(cache_key=lambda name: name)
+    alone = tokens(run(lad, tier="16-bit"))
+    events = run(lad, high="16-bit", decoder=Decoder.SPECULATIVE, gate=Gate(0.1))
+    assert tokens(events) == alone
+    assert steppers["4-bit"].fed >= 42
+
+
+def test_a_model_that_cannot_cut_its_cache_back_falls_back_and_says_so():
+    lad, _ = ladder(can_truncate=False)
+    events = run(lad, high="16-bit", decoder=Decoder.SPECULATIVE)
+    assert any(isinstance(event, Notice) and "cannot take drafts back" in event.text for event in events)
+    assert {event.tier for event in events if isinstance(event, Step)} == {"16-bit"}
+    gated = run(lad, high="16-bit", decoder=Decoder.GATED, gate=Gate(0.1), read_high=False)
+    assert isinstance(gated[-1], Done)
+    assert len(tokens(gated)) == 20
+
+
+def test_one_tier_only_works_and_says_that_nothing_can_be_escalated():
+    lad, _ = ladder(names=("4-bit",))
+    events = run(lad, high="16-bit", decoder=Decoder.GATED)
+    assert [event.text for event in events if isinstance(event, Notice)] == [
+        "The 16-bit tier is not loaded; the reply is written at 4-bit alone."
+    ]
+    assert events[-1].decoder is Decoder.PLAIN
+
+
+def test_a_tier_that_fails_to_load_is_dropped_with_one_line():
+    lad, _ = ladder(broken=("16-bit",))
+    status = lad.status()
+    assert status.loaded() == ["4-bit", "8-bit"]
+    assert status.notices == ("The 16-bit tier was not loaded: it is too big",)
+    events = run(lad, tier="16-bit")
+    assert isinstance(events[-1], Failed)
+    assert "too big" in events[-1].text
+
+
+def test_no_tier_at_all_is_an_error_that_names_each_reason():
+    with pytest.raises(LoadError, match="4-bit: it is too big"):
+        ladder(broken=NAMES)
+
+
+def test_continuations_share_the_prompt_and_are_found_again():
+    lad, steppers = ladder()
+    events = run(lad, n=3, sampling=Sampling(temperature=1.0, seed=1))
+    assert steppers["4-bit"].fed == 42 + 3 * 19
+    assert len({tuple(tokens(events, i)) for i in range(3)}) == 3
+    picked = (*TALK, Message("assistant", "", tuple(tokens(events, 1))), Message("user", "a"))
+    done = run(lad, messages=picked)[-1]
+    assert done.usage.prompt_tokens - done.usage.cached_tokens <= 6
+
+
+def test_more_continuations_than_slots_is_one_clear_line():
+    lad, _ = ladder(n_parallel=2)
+    event = run(lad, n=5)[-1]
+    assert isinstance(event, Failed)
+    assert "n_parallel" in event.text
+
+
+def test_sequences_do_not_leak():
+    lad, steppers = ladder()
+    for seed in range(12):
+        for extra in ({}, {"n": 4}, {"high": "16-bit", "decoder": Decoder.GATED}):
+            run(lad, messages=(Message("user", chr(97 + seed % 8) * 20),), sampling=Sampling(temperature=1.0, seed=seed), **extra)
+    assert all(stepper.sequences() <= 4 for stepper in steppers.values())
+
+
+def test_a_prompt_longer_than_the_context_is_one_clear_line():
+    lad, steppers = ladder()
+    event = run(lad, messages=(Message("user", "a" * 600),))[-1]
+    assert event == Failed("ContextFull", "The prompt needs 602 tokens, the context holds 512. Raise ctx or shorten it.")
+    assert steppers["4-bit"].fed == 0
+
+
+def test_old_conversations_make_room_for_a_long_one():
+    lad, _ = ladder()
+    for letter in "abc":
+        run(lad, messages=(Message("user", letter * 150),))
+    events = run(lad, messages=(Message("user", "d" * 480),))
+    assert isinstance(events[-1], Done)
+    assert len(tokens(events)) == 20
+
+
+def test_a_cancel_keeps_the_partial_text_and_the_next_request_works():
+    lad, _ = ladder()
+    events: list = []
+
+    def stop_after_five(event):
+        events.append(event)
+        if len(tokens(events)) == 5:
+            lad.cancel()
+
+    lad.run(Request(TALK, "4-bit", max_tokens=50), stop_after_five)
+    assert len(tokens(events)) == 5
+    assert events[-1].reason == "cancelled"
+    assert events[-1].usage.completion_tokens == 5
+    assert len(tokens(run(lad))) == 20
+
+
+def test_the_fork_map_lists_where_the_high_tier_would_have_chosen_otherwise():
+    lad, steppers = ladder()
+    reply = tokens(run(lad))
+    forks = lad.score(TALK, reply, "16-bit", against="4-bit")
+    prompt = steppers["16-bit"].chat_prompt(TALK)
+    for i, judgement in enumerate(forks.judgements):
+        best = int(steppers["16-bit"].logits_after([*prompt, *reply[:i]]).argmax())
+        assert judgement.best == best
+    margins = [forks.judgements[i].margin for i in forks.forks()]
+    assert margins
+    assert margins == sorted(margins, reverse=True)
+    assert lad.score(TALK, reply, "4-bit").forks() == []
+
+
+def test_confirmed_and_overruled_are_what_they_say():
+    lad, _ = ladder()
+    events = run(lad, high="16-bit", decoder=Decoder.GATED, gate=Gate(0.05, {"margin": -2.0}), max_tokens=60)
+    steps = [event for event in events if isinstance(event, Step)]
+    for step in steps:
+        if step.why is Why.SPOKE:
+            assert step.tier == "4-bit"
+            continue
+        lows = [a for a in step.alternatives if a.tier == "4-bit"]
+        if lows:
+            assert (lows[0].token == step.token) == (step.why is Why.CONFIRMED)
+    assert {step.why for step in steps} == {Why.SPOKE, Why.CONFIRMED, Why.OVERRULED}
