@@ -168,7 +168,7 @@ class Ladder:
         request = self._with_what_is_loaded(request, emit)
         prompt = low.stepper.chat_prompt(request.messages)
         tokens = [*prompt, *request.prefix]
-        self._check_room(low, len(tokens) + 1)
+        self._check_room(low, len(tokens))
         high = self._readers.get(request.high) if request.high else None
         Writing(request, low, high, prompt, emit, self._cancelled).go()
 
@@ -183,5 +183,5 @@ class Ladder:
 
     def _check_room(self, reader: Reader, tokens: int) -> None:
         room = reader.stepper.facts.n_ctx
-        if tokens > room:
-            raise ContextFull(f"The prompt needs {tokens} tokens, the context holds {room}. Raise ctx or shorten it.")
+        if tokens >= room:
+            raise ContextFull(f"The prompt has {tokens} tokens, the context holds {room}. Raise ctx or shorten it.")

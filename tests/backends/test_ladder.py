@@ -165,7 +165,7 @@ def test_sequences_do_not_leak():
 def test_a_prompt_longer_than_the_context_is_one_clear_line():
     lad, steppers = ladder()
     event = run(lad, messages=(Message("user", "a" * 600),))[-1]
-    assert event == Failed("ContextFull", "The prompt needs 602 tokens, the context holds 512. Raise ctx or shorten it.")
+    assert event == Failed("ContextFull", "The prompt has 602 tokens, the context holds 512. Raise ctx or shorten it.")
     assert steppers["4-bit"].fed == 0
 
 

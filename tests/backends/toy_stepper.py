@@ -55,7 +55,8 @@ class ToyStepper:
     def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
         tokens: list[int] = []
         for message in messages:
-            tokens += [1, *(message.tokens or self.tokenize(message.content)), 2]
+            opening = [] if message.role == "assistant" else [1]  # a reply follows the prompt directly
+            tokens += [*opening, *(message.tokens or self.tokenize(message.content)), 2]
         return tokens
 
     def open(self) -> int:

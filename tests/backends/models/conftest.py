@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.models.random_gguf import Shape, write_random
+from backends.models.random_gguf import write_random
+from backends.models.shape import Shape
 
 
 @pytest.fixture(scope="session")

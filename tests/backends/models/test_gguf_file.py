@@ -15,7 +15,8 @@ from backends.errors import ModelFileError
 from backends.models.architectures import is_known
 from backends.models.gguf_file import ModelFile, read_model, tier_of
 from backends.models.gguf_types import BY_NAME, FILE_TYPES, TYPES
-from backends.models.random_gguf import CHATML, Shape, write_random
+from backends.models.random_gguf import CHATML, write_random
+from backends.models.shape import Shape
 
 
 def reason(path: Path) -> str:
