@@ -136,12 +136,18 @@ def _undo_run(run: str, codec: str) -> tuple[str, int]:
             out.append(_PLACEHOLDERS[data[at]])
             guesses += 1
             at += 1
+        elif data[at : at + 2] in _SHORTENED:
+            out.append(_SHORTENED[data[at : at + 2]])
+            guesses += 1
+            at += 2
         else:
             out.append(data[at : at + 1].decode(codec))  # a symbol that lost more than can be guessed stays as it is
             at += 1
     return "".join(out), guesses
 
 
+_SHORTENED = {b"\xe2\x80": "”", b"\xef\xb8": "\ufe0f"}
+"""The commonest characters of three bytes whose last one falls into a hole."""
 _PLACEHOLDERS = {0xD0: "\ue0d0", 0xD1: "\ue0d1"}
 _LOST = {mark: _LOST_AFTER[byte] for byte, mark in _PLACEHOLDERS.items()}
 _WORD = re.compile(r"[а-яёА-ЯЁ\ue0d0\ue0d1]*[\ue0d0\ue0d1][а-яёА-ЯЁ\ue0d0\ue0d1]*")

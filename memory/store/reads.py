@@ -89,12 +89,13 @@ def documents(connection: sqlite3.Connection, where: str, values: tuple[object, 
     return [_document(row) for row in connection.execute(query, values)]
 
 
-def pending(connection: sqlite3.Connection, model: str, limit: int) -> list[Chunk]:
+def pending(connection: sqlite3.Connection, model: str, limit: int, after: int = 0) -> list[Chunk]:
     """Read chunks without a vector of this model, oldest first."""
     rows = connection.execute(
-        "SELECT c.id, c.text, c.context, c.n_tokens FROM chunks c WHERE NOT EXISTS (SELECT 1 FROM vectors v"
-        " WHERE v.chunk_id = c.id AND v.model_id = (SELECT id FROM models WHERE name = ?)) ORDER BY c.id LIMIT ?",
-        (model, limit),
+        "SELECT c.id, c.text, c.context, c.n_tokens FROM chunks c WHERE c.id > ? AND NOT EXISTS (SELECT 1"
+        " FROM vectors v WHERE v.chunk_id = c.id AND v.model_id = (SELECT id FROM models WHERE name = ?))"
+        " ORDER BY c.id LIMIT ?",
+        (after, model, limit),
     )
     return [Chunk(*row) for row in rows]
 
@@ -102,10 +103,15 @@ def pending(connection: sqlite3.Connection, model: str, limit: int) -> list[Chun
 def count_pending(connection: sqlite3.Connection, model: str) -> int:
     """Count chunks without a vector of this model."""
     total = connection.execute("SELECT count(*) FROM chunks").fetchone()[0]
-    have = connection.execute(
+    return int(total) - count_vectors(connection, model)
+
+
+def count_vectors(connection: sqlite3.Connection, model: str) -> int:
+    """Count the vectors of a model."""
+    row = connection.execute(
         "SELECT count(*) FROM vectors WHERE model_id = (SELECT id FROM models WHERE name = ?)", (model,)
-    ).fetchone()[0]
-    return int(total) - int(have)
+    ).fetchone()
+    return int(row[0])
 
 
 def vectors(connection: sqlite3.Connection, model: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -122,6 +128,38 @@ def vectors(connection: sqlite3.Connection, model: str) -> Iterator[tuple[int, N
         for chunk_id, blob in block:
             yield int(chunk_id), np.frombuffer(blob, "<f4")
         last = int(block[-1][0])
+
+
+def vectors_of(connection: sqlite3.Connection, model: str, ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+    """Read the vectors of these chunks."""
+    out: dict[int, NDArray[np.float32]] = {}
+    for block in _blocks(ids):
+        marks = ",".join("?" * len(block))
+        for chunk_id, blob in connection.execute(
+            f"SELECT chunk_id, vector FROM vectors WHERE model_id = (SELECT id FROM models WHERE name = ?)"
+            f" AND chunk_id IN ({marks})",
+            (model, *block),
+        ):
+            out[int(chunk_id)] = np.frombuffer(blob, "<f4")
+    return out
+
+
+def vector_ids(connection: sqlite3.Connection, model: str) -> list[int]:
+    """Read the ids of all chunks with a vector of this model, in order."""
+    rows = connection.execute(
+        "SELECT chunk_id FROM vectors WHERE model_id = (SELECT id FROM models WHERE name = ?) ORDER BY chunk_id",
+        (model,),
+    )
+    return [int(row[0]) for row in rows]
+
+
+def chunk_kinds(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, int]:
+    """Read the kind bits of these chunks."""
+    out: dict[int, int] = {}
+    for block in _blocks(ids):
+        marks = ",".join("?" * len(block))
+        out.update(connection.execute(f"SELECT id, kinds FROM chunks WHERE id IN ({marks})", block).fetchall())
+    return out
 
 
 def stats(connection: sqlite3.Connection, path: Path) -> StoreStats:

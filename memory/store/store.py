@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from memory.store.schema import KIND_BITS, PRIVATE_BIT
 from memory.store.values import Chunk, Document, DocumentInfo, Hit, Piece, Placement, PutResult, Source, StoreStats
 
 Vector = NDArray[np.float32]
+VectorRoute = Callable[[str, Vector, int, int], list[Hit] | None]
+"""Model, query, limit and kind bits to hits; None where it cannot answer now."""
 
 
 class Store:
@@ -33,6 +35,8 @@ class Store:
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.database = Database(folder, read_only=read_only)
+        self.vector_route: VectorRoute | None = None
+        """Another way to search vectors, asked first; where it gives None the exact search answers."""
         self._matrices: dict[str, VectorMatrix] = {}
         self._guard = threading.Lock()
 
@@ -89,9 +93,29 @@ class Store:
     def put_pieces(
         self, kind: str, uri: str, pieces: Sequence[Piece], info: DocumentInfo, *, titled: bool = True
     ) -> PutResult:
-        """Store a document whose chunks are already cut; see ``writes.put``."""
+        """Store a document whose chunks are already cut.
+
+        Args:
+            kind: One of ``KIND_BITS``.
+            uri: Its name within the kind.
+            pieces: Its chunks in order.
+            info: What to record beside them.
+            titled: Whether the title is part of every chunk (it is the document's own, not its file's name).
+        """
+        with translated(self.database.path):
+            prepared = writes.prepare(self.database.connection, pieces, info.title if titled else "")
         with self.database.transaction() as connection:
-            return writes.put(connection, kind, uri, pieces, info, titled=titled)
+            return writes.put(connection, kind, uri, prepared, info)
+
+    def put_failed(self, kind: str, uri: str, reason: str, info: DocumentInfo) -> None:
+        """Record that a document could not be read, and drop what it held."""
+        with self.database.transaction() as connection:
+            writes.put_failed(connection, kind, uri, reason, info)
+
+    def touch(self, document: Document, mtime_ns: int, size: int) -> None:
+        """Record that a document's bytes are still the same although its time has changed."""
+        with self.database.transaction() as connection:
+            writes.touch(connection, document.id, mtime_ns, size)
 
     def remove_document(self, kind: str, uri: str) -> bool:
         """Remove a document with every chunk nobody else holds; return whether it was there."""
@@ -119,6 +143,21 @@ class Store:
         with self.database.transaction() as connection:
             return writes.put_vectors(connection, model, vectors)
 
+    def drop_vectors(self, model: str) -> None:
+        """Delete all vectors of a model, so that every chunk is embedded again."""
+        with self.database.transaction() as connection:
+            writes.log_changes(connection, reads.vector_ids(connection, model))
+            connection.execute("DELETE FROM vectors WHERE model_id = (SELECT id FROM models WHERE name = ?)", (model,))
+
+    def drop_models(self, keep: str) -> int:
+        """Delete the vectors of every model but ``keep``; return how many models went."""
+        with self.database.transaction() as connection:
+            others = [row[0] for row in connection.execute("SELECT id FROM models WHERE name <> ?", (keep,))]
+            for model in others:
+                connection.execute("DELETE FROM vectors WHERE model_id = ?", (model,))
+                connection.execute("DELETE FROM models WHERE id = ?", (model,))
+            return len(others)
+
     # Searching -------------------------------------------------------------------------------------------------
 
     def search_words(
@@ -131,9 +170,11 @@ class Store:
     def search_vectors(
         self, query: Vector, limit: int, kinds: Iterable[str] | None = None, *, model: str, private: bool = False
     ) -> list[Hit]:
-        """Search exactly by cosine over the vectors of ``model``; best first."""
+        """Search by cosine over the vectors of ``model``, through the derived index where it is fit, else exactly."""
+        bits = kind_bits(kinds, private)
         with translated(self.database.path):
-            return self.matrix(model).search(query, limit, kind_bits(kinds, private))
+            routed = self.vector_route(model, query, limit, bits) if self.vector_route is not None else None
+            return self.matrix(model).search(query, limit, bits) if routed is None else routed
 
     def matrix(self, model: str) -> VectorMatrix:
         """Return the cached matrix of a model's vectors."""
@@ -170,10 +211,15 @@ class Store:
         with translated(self.database.path):
             return reads.document_chunks(self.database.connection, document_id)
 
-    def pending(self, model: str, limit: int) -> list[Chunk]:
-        """Return up to ``limit`` chunks that have no vector of this model yet (without their sources)."""
+    def pending(self, model: str, limit: int, after: int = 0) -> list[Chunk]:
+        """Return up to ``limit`` chunks beyond id ``after`` that have no vector of this model (without sources)."""
         with translated(self.database.path):
-            return reads.pending(self.database.connection, model, limit)
+            return reads.pending(self.database.connection, model, limit, after)
+
+    def count_vectors(self, model: str) -> int:
+        """Count the stored vectors of a model."""
+        with translated(self.database.path):
+            return reads.count_vectors(self.database.connection, model)
 
     def count_pending(self, model: str) -> int:
         """Count the chunks that have no vector of this model yet."""
@@ -183,6 +229,27 @@ class Store:
     def vectors(self, model: str) -> Iterator[tuple[int, Vector]]:
         """Iterate over all stored vectors of a model by chunk id, without holding them in memory."""
         yield from reads.vectors(self.database.connection, model)
+
+    def dimension(self, model: str) -> int:
+        """Return the dimension of a model's vectors; 0 where there are none."""
+        row = self.database.connection.execute("SELECT dim FROM models WHERE name = ?", (model,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def vectors_of(self, model: str, ids: Sequence[int]) -> dict[int, Vector]:
+        """Return the stored vectors of these chunks; chunks without one are missing."""
+        with translated(self.database.path):
+            return reads.vectors_of(self.database.connection, model, ids)
+
+    def vector_ids(self, model: str) -> list[int]:
+        """Return the ids of all chunks that have a vector of this model."""
+        with translated(self.database.path):
+            return reads.vector_ids(self.database.connection, model)
+
+    def sample_vectors(self, model: str, count: int) -> list[tuple[int, Vector]]:
+        """Return some stored vectors, spread evenly over the ids."""
+        ids = self.vector_ids(model)
+        step = max(1, len(ids) // count) if count else 1
+        return list(self.vectors_of(model, ids[::step][:count]).items())
 
     def stats(self) -> StoreStats:
         """Count what is stored."""
@@ -198,6 +265,18 @@ class Store:
         """Record a setting of the store."""
         with self.database.transaction() as connection:
             _set_meta(connection, key, value)
+
+    def meta_keys(self, prefix: str) -> list[str]:
+        """Return the names of recorded settings that begin with ``prefix``."""
+        rows = self.database.connection.execute(
+            "SELECT key FROM meta WHERE substr(key, 1, ?) = ? ORDER BY key", (len(prefix), prefix)
+        )
+        return [str(row[0]) for row in rows]
+
+    def delete_meta(self, key: str) -> None:
+        """Forget a recorded setting."""
+        with self.database.transaction() as connection:
+            connection.execute("DELETE FROM meta WHERE key = ?", (key,))
 
     def close(self) -> None:
         """Close every connection."""

@@ -11,6 +11,7 @@ import sqlite3
 import time
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,38 @@ def context_of(title: str, heading: Sequence[str]) -> str:
     return HEADING_SEPARATOR.join(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedChunk:
+    """A piece with what is costly to compute, done before the write lock is taken."""
+
+    piece: Piece
+    context: str
+    digest: bytes
+    words: tuple[str, str] | None
+    """Index terms of text and context; None where the chunk was stored already."""
+
+
+def prepare(connection: sqlite3.Connection, pieces: Iterable[Piece], title: str) -> list[PreparedChunk]:
+    """Hash pieces and compute the index terms of those that are new; needs no transaction.
+
+    Args:
+        connection: To look up what is stored.
+        pieces: The chunks of one document.
+        title: Put before every heading path; empty where the document has no title of its own.
+    """
+    out = []
+    for piece in pieces:
+        context = context_of(title, piece.heading)
+        digest = chunk_hash(piece.text, context)
+        known = connection.execute("SELECT 1 FROM chunks WHERE hash = ?", (digest,)).fetchone()
+        out.append(
+            PreparedChunk(piece, context, digest, None if known else (index_terms(piece.text), index_terms(context)))
+        )
+    return out
+
+
 def put(
-    connection: sqlite3.Connection, kind: str, uri: str, pieces: Sequence[Piece], info: DocumentInfo, *, titled: bool
+    connection: sqlite3.Connection, kind: str, uri: str, chunks: Sequence[PreparedChunk], info: DocumentInfo
 ) -> PutResult:
     """Store a document's chunks in the open transaction, replacing what it held before.
 
@@ -53,9 +84,8 @@ def put(
         connection: A connection inside a transaction.
         kind: One of ``KIND_BITS``.
         uri: The document's name within its kind, e.g. an absolute path.
-        pieces: Its chunks in order.
+        chunks: Its chunks in order.
         info: What to record beside them.
-        titled: Whether the title is part of each chunk's context (it is the document's own, not its file's name).
 
     Returns:
         Counts of chunks in all, newly stored, and no longer held by anyone and so removed.
@@ -64,22 +94,13 @@ def put(
     before = _chunk_ids(connection, document_id)
     connection.execute("DELETE FROM placements WHERE document_id = ?", (document_id,))
     rows, new = [], 0
-    for ordinal, piece in enumerate(pieces):
-        chunk_id, is_new = _chunk(connection, piece.text, context_of(info.title if titled else "", piece.heading))
+    for ordinal, chunk in enumerate(chunks):
+        chunk_id, is_new = _chunk(connection, chunk)
         new += is_new
-        rows.append(
-            (
-                document_id,
-                chunk_id,
-                ordinal,
-                HEADING_SEPARATOR.join(piece.heading),
-                piece.start,
-                piece.end,
-                piece.line,
-                piece.page_start,
-                piece.page_end,
-            )
-        )
+        piece = chunk.piece
+        heading = HEADING_SEPARATOR.join(piece.heading)
+        pages = (piece.page_start, piece.page_end)
+        rows.append((document_id, chunk_id, ordinal, heading, piece.start, piece.end, piece.line, *pages))
     connection.executemany(
         "INSERT INTO placements(document_id, chunk_id, ordinal, heading, char_start, char_end, line_start,"
         " page_start, page_end) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -87,6 +108,19 @@ def put(
     )
     removed = refresh_chunks(connection, before | {row[1] for row in rows})
     return PutResult(document_id, len(rows), new, removed)
+
+
+def put_failed(connection: sqlite3.Connection, kind: str, uri: str, reason: str, info: DocumentInfo) -> None:
+    """Record that a document could not be read; what it held before is removed, for it may no longer be true."""
+    put(connection, kind, uri, (), info)
+    connection.execute(
+        "UPDATE documents SET status = 'failed', reason = ? WHERE kind = ? AND uri = ?", (reason, kind, uri)
+    )
+
+
+def touch(connection: sqlite3.Connection, document_id: int, mtime_ns: int, size: int) -> None:
+    """Record that a file's bytes are still the same although its time has changed."""
+    connection.execute("UPDATE documents SET mtime_ns = ?, size = ? WHERE id = ?", (mtime_ns, size, document_id))
 
 
 def remove(connection: sqlite3.Connection, document_ids: Iterable[int]) -> int:
@@ -172,19 +206,18 @@ def _upsert(connection: sqlite3.Connection, kind: str, uri: str, info: DocumentI
     return int(row[0])
 
 
-def _chunk(connection: sqlite3.Connection, text: str, context: str) -> tuple[int, bool]:
-    digest = chunk_hash(text, context)
-    row = connection.execute("SELECT id FROM chunks WHERE hash = ?", (digest,)).fetchone()
+def _chunk(connection: sqlite3.Connection, chunk: PreparedChunk) -> tuple[int, bool]:
+    row = connection.execute("SELECT id FROM chunks WHERE hash = ?", (chunk.digest,)).fetchone()
     if row:
         return int(row[0]), False
+    text, context = chunk.piece.text, chunk.context
+    words = chunk.words or (index_terms(text), index_terms(context))  # it was there when prepared, and is gone again
     cursor = connection.execute(
         "INSERT INTO chunks(hash, text, context, n_tokens) VALUES (?, ?, ?, ?)",
-        (digest, text, context, estimate_tokens(text)),
+        (chunk.digest, text, context, estimate_tokens(text)),
     )
     chunk_id = int(cursor.lastrowid or 0)
-    connection.execute(
-        "INSERT INTO words(rowid, body, context) VALUES (?, ?, ?)", (chunk_id, index_terms(text), index_terms(context))
-    )
+    connection.execute("INSERT INTO words(rowid, body, context) VALUES (?, ?, ?)", (chunk_id, *words))
     return chunk_id, True
 
 

@@ -1,0 +1,22 @@
+"""Bringing documents into the store and keeping them in step with the disk."""
+
+from __future__ import annotations
+
+from memory.ingest.operations import Control, add, refresh, remove, roots
+from memory.ingest.pipeline import embed_pending, embedding_text
+from memory.ingest.progress import Outcome, Progress
+from memory.ingest.walk import path_of, uri_of
+
+__all__ = [
+    "Control",
+    "Outcome",
+    "Progress",
+    "add",
+    "embed_pending",
+    "embedding_text",
+    "path_of",
+    "refresh",
+    "remove",
+    "roots",
+    "uri_of",
+]

@@ -1,0 +1,229 @@
+"""What a person does with the knowledge base: add, refresh, remove. Each holds the writer lock for its whole run."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from memory.errors import FetchError, IngestError
+from memory.formats.host import ReaderHost
+from memory.formats.values import DEFAULT_LIMITS, ReadLimits
+from memory.ingest.fetch import fetched, is_url, page_uri
+from memory.ingest.pipeline import Cancelled, ingest_files, remove_missing
+from memory.ingest.progress import Outcome, Report
+from memory.ingest.walk import Found, Selection, path_of, select, uri_of
+from memory.store import Document, DocumentInfo, Store
+
+_ROOT = "root:"
+_EXCLUDED = "excluded:"
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """How an operation is watched and stopped."""
+
+    report: Report | None = None
+    cancelled: Cancelled = lambda: False
+    limits: ReadLimits = DEFAULT_LIMITS
+
+
+def add(store: Store, sources: Sequence[str], control: Control, *, private: bool = False) -> Outcome:
+    """Add files, folders, globs and web pages; a folder given again is brought up to date.
+
+    Args:
+        store: Where to.
+        sources: As the person wrote them.
+        control: Progress, cancelling and bounds.
+        private: Mark what is added as never to be recalled.
+    """
+    began = time.monotonic()
+    pages = [source for source in sources if is_url(source)]
+    paths = [source for source in sources if not is_url(source)]
+    chosen = select(paths) if paths else Selection()
+    if not sources:
+        raise IngestError("Name at least one file, folder, pattern or web address to add.")
+    for root in chosen.roots:
+        store.set_meta(_ROOT + uri_of(root), "1")
+    for found in chosen.files:
+        if not found.root:
+            _forget_key(store, _EXCLUDED + uri_of(found.path))
+    outcome = _bring_up_to_date(store, chosen, control, retry_failed=True)
+    for page in pages:
+        if control.cancelled():
+            break
+        _add_page(store, page, control, outcome)
+    if private:
+        _mark_private(store, chosen, pages)
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def refresh(store: Store, targets: Sequence[str], control: Control, *, pages: bool = False) -> Outcome:
+    """Bring what was added up to date with the disk: changed files, new ones, moved ones, removed ones.
+
+    Args:
+        store: Which store.
+        targets: Folders or files to look at; all when empty.
+        control: Progress, cancelling and bounds.
+        pages: Whether web pages are fetched again.
+    """
+    began = time.monotonic()
+    wanted = [Path(target).expanduser().resolve() for target in targets if not is_url(target)]
+
+    def asked(path: Path) -> bool:
+        return not targets or any(path == one or one in path.parents or path in one.parents for one in wanted)
+
+    chosen = Selection()
+    for key in store.meta_keys(_ROOT):
+        root = path_of(key.removeprefix(_ROOT))
+        if not asked(root):
+            continue
+        if root.is_dir():
+            found = select([str(root)])
+            chosen.files += found.files
+            chosen.roots += found.roots
+            chosen.problems += found.problems
+        else:
+            chosen.problems.append((uri_of(root), "the folder is gone or not mounted; `fovea kb rm` forgets it"))
+    single = [document for document in store.documents(["file"]) if not document.root]
+    gone = []
+    for document in single:
+        path = path_of(document.uri)
+        if not asked(path):
+            continue
+        if path.exists():
+            chosen.files.append(Found(path))
+        elif path.parent.exists():
+            gone.append(document)
+    outcome = _bring_up_to_date(store, chosen, control, retry_failed=False)
+    outcome.removed += remove_missing(store, gone, set(), [])
+    if pages:
+        for document in store.documents(["url"]):
+            if not control.cancelled() and (not targets or document.uri in targets):
+                _add_page(store, document.uri, control, outcome)
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def remove(store: Store, targets: Sequence[str]) -> Outcome:
+    """Remove documents by path, folder, pattern or web address, with everything only they held.
+
+    A file removed from a folder that stays added is remembered as excluded, so that ``refresh`` does not bring it back.
+    """
+    outcome = Outcome()
+    documents = store.documents(["file", "url"])
+    for target in targets:
+        matches = [document for document in documents if _matches(document, target)]
+        root_key = "" if is_url(target) else _ROOT + uri_of(Path(target).expanduser().resolve())
+        known_root = bool(root_key) and store.meta(root_key) is not None
+        if known_root:
+            store.delete_meta(root_key)
+            for key in store.meta_keys(_EXCLUDED + root_key.removeprefix(_ROOT).rstrip("/") + "/"):
+                store.delete_meta(key)
+        if not matches and not known_root:
+            outcome.failed.append((target, "not in the knowledge base"))
+        roots = {path_of(key.removeprefix(_ROOT)) for key in store.meta_keys(_ROOT)}
+        for document in matches:
+            if document.kind == "file" and roots.intersection(path_of(document.uri).parents):
+                store.set_meta(_EXCLUDED + document.uri, "1")
+            outcome.removed += store.remove_document(document.kind, document.uri)
+    return outcome
+
+
+def roots(store: Store) -> list[Path]:
+    """Return the folders that were added."""
+    return [path_of(key.removeprefix(_ROOT)) for key in store.meta_keys(_ROOT)]
+
+
+def _bring_up_to_date(store: Store, chosen: Selection, control: Control, *, retry_failed: bool) -> Outcome:
+    excluded = {key.removeprefix(_EXCLUDED) for key in store.meta_keys(_EXCLUDED)}
+    files = [found for found in chosen.files if not excluded or uri_of(found.path) not in excluded]
+    outcome = ingest_files(
+        store,
+        files,
+        limits=control.limits,
+        report=control.report,
+        cancelled=control.cancelled,
+        retry_failed=retry_failed,
+    )
+    outcome.failed = [*chosen.problems, *outcome.failed]
+    if chosen.roots and not outcome.cancelled:
+        keep = {uri_of(found.path) for found in files}
+        folders = {uri_of(root).rstrip("/") + "/" for root in chosen.roots}
+        candidates = [
+            document
+            for document in store.documents(["file"])
+            if document.root and any(document.uri.startswith(folder) for folder in folders)
+        ]
+        outcome.removed += remove_missing(store, candidates, keep, [name for name, _ in chosen.problems])
+    return outcome
+
+
+def _add_page(store: Store, url: str, control: Control, outcome: Outcome) -> None:
+    uri = url
+    try:
+        uri = page_uri(url)
+        held = store.document("url", uri)
+        with fetched(url, store.folder) as page, ReaderHost(control.limits) as host:
+            known = (held.content_hash,) if held and held.status == "ready" else ()
+            result = host.read(page.path, name=page.name, known=known, declared=page.declared)
+    except IngestError as error:
+        outcome.failed.append((uri, str(error)))
+        if not isinstance(error, FetchError):
+            store.put_failed("url", uri, str(error), DocumentInfo(title=uri))
+        return  # a page that cannot be fetched today keeps what it held
+    if result.same:
+        outcome.unchanged += 1
+        return
+    info = DocumentInfo(
+        title=result.title or uri,
+        content_hash=result.content_hash,
+        size=result.size,
+        mtime_ns=result.mtime_ns,
+        format=result.format,
+        mark=result.mark,
+        private=held.private if held else False,
+    )
+    put = store.put_pieces("url", uri, result.pieces, info, titled=bool(result.title))
+    outcome.added += held is None or held.status == "failed"
+    outcome.updated += held is not None and held.status == "ready"
+    outcome.new_chunks += put.new_chunks
+    outcome.removed_chunks += put.removed_chunks
+    if result.mark:
+        outcome.marked.append((uri, result.mark))
+
+
+def _mark_private(store: Store, chosen: Selection, pages: Sequence[str]) -> None:
+    for found in chosen.files:
+        store.set_private("file", uri_of(found.path), True)
+    for page in pages:
+        try:
+            store.set_private("url", page_uri(page), True)
+        except FetchError:
+            continue  # reported when it was to be fetched
+
+
+def _matches(document: Document, target: str) -> bool:
+    if document.uri == target:
+        return True
+    if is_url(target):
+        return document.kind == "url" and document.uri.rstrip("/") == target.rstrip("/")
+    if document.kind != "file":
+        return False
+    path = Path(target).expanduser().resolve()
+    uri = uri_of(path)
+    if document.uri == uri or document.uri.startswith(uri.rstrip("/") + "/"):
+        return True
+    return glob.has_magic(target) and fnmatch.fnmatchcase(document.uri, str(path))
+
+
+def _forget_key(store: Store, key: str) -> None:
+    if store.meta(key) is not None:
+        store.delete_meta(key)
+
+
+__all__ = ["Control", "add", "refresh", "remove", "roots"]

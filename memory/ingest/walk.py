@@ -1,0 +1,171 @@
+"""Which files a person means by a path, a folder or a glob; and how a path becomes the name of a document.
+
+A folder is walked without following links, without what its ``.gitignore`` files exclude, without hidden entries and
+the usual folders of tools. A file named directly is taken whatever its name.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from memory.errors import IngestError
+from memory.formats.detect import wanted
+
+_TOOL_FOLDERS = frozenset(
+    ("node_modules", "__pycache__", "site-packages", "dist-packages", "target", "venv", "bower_components")
+)
+_BYTES = "bytes:"
+_IGNORE_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file to add; ``root`` is the folder it was found under, empty for a file named by itself."""
+
+    path: Path
+    root: str = ""
+
+
+@dataclass(slots=True)
+class Selection:
+    """What the given sources stand for."""
+
+    files: list[Found] = field(default_factory=list)
+    roots: list[Path] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    """Sources and folders that could not be read: name and reason."""
+
+
+def uri_of(path: Path) -> str:
+    """Return the document name of a path: the absolute path itself, or its escaped bytes where it is not UTF-8."""
+    raw = os.fsencode(path)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return _BYTES + urllib.parse.quote_from_bytes(raw)
+
+
+def path_of(uri: str) -> Path:
+    """Return the path of a document name; the inverse of ``uri_of``."""
+    if uri.startswith(_BYTES):
+        return Path(os.fsdecode(urllib.parse.unquote_to_bytes(uri[len(_BYTES) :])))
+    return Path(uri)
+
+
+def select(sources: Sequence[str | Path]) -> Selection:
+    """Expand files, folders and globs; every file once, in a stable order.
+
+    Raises:
+        IngestError: No source was given.
+    """
+    if not sources:
+        raise IngestError("Name at least one file, folder or pattern to add.")
+    chosen = Selection()
+    seen: set[Path] = set()
+    for source in sources:
+        for path, from_pattern in _expanded(str(source), chosen):
+            if path.is_dir():
+                root = path.resolve()
+                chosen.roots.append(root)
+                found = [Found(file, uri_of(root)) for file in walk(root, chosen.problems)]
+            elif from_pattern and not wanted(path.name):
+                continue
+            else:
+                found = [Found(path.resolve())]
+            for item in found:
+                if item.path not in seen:
+                    seen.add(item.path)
+                    chosen.files.append(item)
+    return chosen
+
+
+def _expanded(source: str, chosen: Selection) -> list[tuple[Path, bool]]:
+    path = _at_home(source)
+    if os.path.lexists(path):
+        return [(path, False)]
+    if glob.has_magic(source):
+        matches = sorted(glob.glob(str(_at_home(source)), recursive=True))  # noqa: PTH207 (absolute patterns)
+        if matches:
+            return [(Path(match), True) for match in matches]
+    chosen.problems.append((source, "no such file or folder"))
+    return []
+
+
+def _at_home(source: str) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # "~someone" without such a person: then it is a name like any other
+        return Path(source)
+
+
+def walk(root: Path, problems: list[tuple[str, str]]) -> Iterator[Path]:
+    """Yield the files of a folder that are worth opening, sorted, outer folders first."""
+    yield from _walk(root, [], problems)
+
+
+class _Spec(Protocol):
+    def check_file(self, file: str) -> _Result: ...
+
+
+class _Result(Protocol):
+    @property
+    def include(self) -> bool | None: ...
+
+
+def _walk(folder: Path, rules: list[tuple[Path, _Spec]], problems: list[tuple[str, str]]) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError as error:
+        problems.append((uri_of(folder), f"the folder cannot be read: {error.strerror or error}"))
+        return
+    rules = rules + _rules_of(folder)
+    folders: list[Path] = []
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.name.startswith(".") or entry.is_symlink():
+            continue
+        try:
+            is_folder = entry.is_dir(follow_symlinks=False)
+        except OSError:
+            continue
+        if _ignored(path, is_folder, rules):
+            continue
+        if is_folder:
+            if entry.name not in _TOOL_FOLDERS and not (path / "pyvenv.cfg").exists():
+                folders.append(path)
+        elif wanted(entry.name):
+            yield path
+    for path in folders:
+        yield from _walk(path, rules, problems)
+
+
+def _rules_of(folder: Path) -> list[tuple[Path, _Spec]]:
+    """Read a folder's ``.gitignore``; one that cannot be read excludes nothing."""
+    file = folder / ".gitignore"
+    try:
+        if not file.is_file() or file.stat().st_size > _IGNORE_LIMIT:
+            return []
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    from pathspec import GitIgnoreSpec
+
+    spec: _Spec = GitIgnoreSpec.from_lines(lines)
+    return [(folder, spec)]
+
+
+def _ignored(path: Path, is_folder: bool, rules: list[tuple[Path, _Spec]]) -> bool:
+    """Ask the rules from the innermost out, as git does; the first that has an opinion decides."""
+    for base, spec in reversed(rules):
+        name = path.relative_to(base).as_posix() + ("/" if is_folder else "")
+        include = spec.check_file(name).include
+        if include is not None:
+            return bool(include)
+    return False

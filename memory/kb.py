@@ -1,0 +1,387 @@
+"""The knowledge base in one object: what the command line, the chat and recall use.
+
+Everything works without an embedding model: then documents are found by words. The data folder is given by the caller;
+nothing here reads the environment.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from memory import ingest
+from memory.chroma_index import ChromaIndex, IndexState
+from memory.embed import DEFAULT_MODEL, BackgroundEmbedder, Embedder, SentenceEmbedder, identity
+from memory.errors import EmbeddingError, MemoryRoomError
+from memory.ingest import Control, Outcome
+from memory.ingest.lock import writer_lock
+from memory.ingest.progress import Meter, Report
+from memory.recall.text import query_terms
+from memory.store import Chunk, Document, Hit, Placement, Store, StoreStats
+from memory.store.store import Vector, kind_bits
+from memory.store.verify import Verification, reindex_words, verify
+
+EXACT_UP_TO = 50_000
+"""With ``auto``, chromadb is asked only beyond this many vectors: below, the exact product is as fast."""
+_RRF = 60
+_DEPTH = 50
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeSettings:
+    """What a person may set; see docs/knowledge-base.md."""
+
+    model: str = DEFAULT_MODEL
+    """Embedding model: the default's name, a folder, a name in the Hugging Face cache, or ``none``."""
+    index: str = "auto"
+    """``auto``, ``exact``, ``chroma``, or the address of a Chroma server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A passage with its rank by each route (1 is best; None where that route did not find it)."""
+
+    chunk: Chunk
+    score: float
+    word_rank: int | None
+    vector_rank: int | None
+
+
+@dataclass(slots=True)
+class Waiting:
+    """How a command behaves towards another process that changes the same knowledge base."""
+
+    seconds: float | None = None
+    """How long to wait; None for ever, 0 not at all."""
+    told: Callable[[str], None] | None = None
+    """Told once that, and for whom, we wait."""
+
+
+@dataclass(slots=True)
+class KnowledgeStatus:
+    """Counts and states for ``kb stats``."""
+
+    store: StoreStats
+    model: str
+    pending: int
+    roots: list[str]
+    index: IndexState
+    folder: str
+    notes: list[str] = field(default_factory=list)
+
+
+class KnowledgeBase:
+    """Documents of a person, found by words and by meaning.
+
+    Args:
+        folder: The data folder.
+        settings: Model and index.
+        embedder: Where embeddings come from; by default the model of the settings, loaded when first needed.
+        store: An open store to share; otherwise one is opened in ``folder`` and closed with this object.
+        read_only: Refuse every change.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: KnowledgeSettings | None = None,
+        *,
+        embedder: BackgroundEmbedder | None = None,
+        store: Store | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self.settings = settings or KnowledgeSettings()
+        self.store = store or Store(folder, read_only=read_only)
+        self._owns_store = store is None
+        self.embedder = embedder or BackgroundEmbedder(lambda: SentenceEmbedder(self.settings.model))
+        self._given = embedder is not None
+        self._index: ChromaIndex | None = None
+        self._background: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return self.store.folder
+
+    @property
+    def model(self) -> str:
+        """Name under which the current model's vectors are stored; empty where there is no model."""
+        if self.settings.model == "none":
+            return ""
+        if self._given:
+            ready = self.embedder.get()
+            return ready.name if ready is not None else self.embedder.wait().name
+        return identity(self.settings.model)
+
+    # Changing --------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        sources: Sequence[str],
+        control: Control | None = None,
+        *,
+        private: bool = False,
+        embed: bool = True,
+        waiting: Waiting | None = None,
+    ) -> Outcome:
+        """Add files, folders, globs and web pages; see ``memory.ingest.operations.add``."""
+        how = control or Control()
+        with self._writing("kb add", how, waiting):
+            outcome = ingest.add(self.store, sources, how, private=private)
+            return self._finish(outcome, how, embed)
+
+    def refresh(
+        self,
+        targets: Sequence[str] = (),
+        control: Control | None = None,
+        *,
+        pages: bool = False,
+        embed: bool = True,
+        waiting: Waiting | None = None,
+    ) -> Outcome:
+        """Bring what was added up to date with the disk."""
+        how = control or Control()
+        with self._writing("kb refresh", how, waiting):
+            return self._finish(ingest.refresh(self.store, targets, how, pages=pages), how, embed)
+
+    def remove(self, targets: Sequence[str], *, waiting: Waiting | None = None) -> Outcome:
+        """Remove documents with everything only they held."""
+        with self._writing("kb rm", Control(), waiting):
+            outcome = ingest.remove(self.store, targets)
+            self.store.database.checkpoint()
+            return outcome
+
+    def rebuild(
+        self,
+        control: Control | None = None,
+        *,
+        vectors: bool = False,
+        waiting: Waiting | None = None,
+    ) -> IndexState:
+        """Make the derived parts anew: the word index from the chunks, the chromadb index from the stored vectors.
+
+        Args:
+            control: Progress and cancelling.
+            vectors: Also embed every chunk again.
+            waiting: Towards another process.
+        """
+        how = control or Control()
+        with self._writing("kb rebuild", how, waiting):
+            reindex_words(self.store.database, _counted("indexing words", how.report))
+            if vectors and self.model:
+                self.store.drop_vectors(self.model)
+            if self.model and (vectors or self.store.count_pending(self.model)):
+                ingest.embed_pending(self.store, self.embedder.wait(), report=how.report, cancelled=how.cancelled)
+            self.store.database.checkpoint()
+        index = self._chroma()
+        if index is None:
+            return IndexState(False, "search is exact; no chromadb index is wanted at this size")
+        return index.rebuild(_counted("indexing vectors", how.report))
+
+    def verify(self, *, repair: bool = True, read_data: bool = True, waiting: Waiting | None = None) -> Verification:
+        """Check the store against itself and repair what can be derived again."""
+        with self._writing("kb verify", Control(), waiting):
+            return verify(self.store.database, repair=repair, read_data=read_data)
+
+    def embed(self, control: Control | None = None) -> int:
+        """Embed what has no vector yet; return how many chunks were embedded."""
+        how = control or Control()
+        with self._writing("embedding", how, None):
+            return self._embed(how)
+
+    # Searching and reading -------------------------------------------------------------------------------------
+
+    def search(
+        self, query: str, limit: int = 10, kinds: Sequence[str] | None = None, *, wait: bool = True
+    ) -> tuple[list[Found], str]:
+        """Search by words and by meaning, fused by reciprocal rank (Cormack et al. 2009, k = 60).
+
+        Args:
+            query: Any language.
+            limit: How many passages.
+            kinds: Kinds of documents; all for None.
+            wait: Whether to wait for the embedding model; otherwise words alone answer until it is ready.
+
+        Returns:
+            Passages, best first, and a note for the person where search went by words only.
+        """
+        words = self.store.search_words(query_terms(query), _DEPTH, kinds)
+        vectors, note = self._by_meaning(query, kinds, wait)
+        ranks = [{hit.chunk_id: rank for rank, hit in enumerate(hits, 1)} for hits in (words, vectors)]
+        scores = {
+            chunk_id: sum(1.0 / (_RRF + route[chunk_id]) for route in ranks if chunk_id in route)
+            for chunk_id in {**ranks[0], **ranks[1]}
+        }
+        best = sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id))[:limit]
+        return [
+            Found(chunk, scores[chunk.id], ranks[0].get(chunk.id), ranks[1].get(chunk.id))
+            for chunk in self.store.chunks(best)
+        ], note
+
+    def documents(self) -> list[Document]:
+        """Return the files and pages of the knowledge base."""
+        return self.store.documents(["file", "url"])
+
+    def show(self, target: str) -> tuple[Document, list[tuple[Placement, Chunk]]] | None:
+        """Return a document named by path or web address with its chunks in order."""
+        names = [("url", target), ("file", target), ("file", ingest.uri_of(Path(target).expanduser().resolve()))]
+        for kind, uri in names:
+            document = self.store.document(kind, uri)
+            if document is not None:
+                return document, self.store.document_chunks(document.id)
+        return None
+
+    def status(self) -> KnowledgeStatus:
+        """Return counts and states."""
+        notes = []
+        model, pending = "", 0
+        try:
+            model = self.model
+            pending = self.store.count_pending(model) if model else 0
+        except EmbeddingError as error:
+            notes.append(str(error))
+        return KnowledgeStatus(
+            store=self.store.stats(),
+            model=model,
+            pending=pending,
+            roots=[str(root) for root in ingest.roots(self.store)],
+            index=self._index.state if self._index else IndexState(False, "search is exact in this process"),
+            folder=str(self.folder),
+            notes=notes,
+        )
+
+    # Background ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Load the embedding model, embed what is pending and open the chromadb index, all in the background."""
+        if self._background is None and self.settings.model != "none":
+            self._background = threading.Thread(target=self._prepare, name="kb-background", daemon=True)
+            self._background.start()
+
+    def close(self) -> None:
+        """Stop background work and close the store."""
+        self._stop.set()
+        if self._background is not None:
+            self._background.join(timeout=30)
+        if self._index is not None:
+            self._index.close()
+        self.store.vector_route = None
+        if self._owns_store:
+            self.store.close()
+
+    def __enter__(self) -> KnowledgeBase:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _prepare(self) -> None:
+        try:
+            self.embedder.wait()
+            if not self.store.database.read_only:
+                self.embed(Control(cancelled=self._stop.is_set))
+            self.open_index()
+        except MemoryRoomError:
+            return  # the state is kept where it can be asked for: embedder.error, index.state
+
+    def open_index(self) -> IndexState:
+        """Open the chromadb index and bring it up to date; search goes on exactly meanwhile."""
+        index = self._chroma()
+        if index is None:
+            return IndexState(False, "search is exact; no chromadb index is wanted at this size")
+        state = index.sync(cancelled=self._stop.is_set)
+        if state.usable:
+            self.store.vector_route = self._route
+        return state
+
+    def _route(self, model: str, query: Vector, limit: int, bits: int) -> list[Hit] | None:
+        index = self._index
+        return index.search(query, limit, bits) if index is not None and model == self.model else None
+
+    def _chroma(self) -> ChromaIndex | None:
+        """Return the index object where the settings and the size call for one."""
+        how = self.settings.index
+        if how == "exact" or not self.model:
+            return None
+        if how == "auto" and self.store.count_vectors(self.model) <= EXACT_UP_TO:
+            return None
+        if self._index is None:
+            server = how if how.startswith(("http://", "https://")) else ""
+            self._index = ChromaIndex(self.store, self.model, server=server)
+        return self._index
+
+    def _by_meaning(self, query: str, kinds: Sequence[str] | None, wait: bool) -> tuple[list[Hit], str]:
+        if self.settings.model == "none":
+            return [], "no embedding model is set; found by words"
+        if not self.store.count_vectors(self.model):
+            return [], "nothing is embedded yet; found by words"
+        try:
+            ready: Embedder | None = self.embedder.wait() if wait else self.embedder.get()
+        except EmbeddingError as error:
+            return [], f"found by words: {error}"
+        if ready is None:
+            return [], "the embedding model is still being loaded; found by words"
+        vector = ready.encode_query(query)
+        return self.store.search_vectors(vector, _DEPTH, kinds, model=ready.name), ""
+
+    @contextmanager
+    def _writing(self, purpose: str, control: Control, waiting: Waiting | None) -> Iterator[None]:
+        patience = waiting or Waiting()
+        with writer_lock(
+            self.folder,
+            purpose,
+            wait_seconds=patience.seconds,
+            on_wait=patience.told,
+            cancelled=control.cancelled,
+        ):
+            yield
+
+    def _finish(self, outcome: Outcome, control: Control, embed: bool) -> Outcome:
+        began = time.monotonic()
+        if embed and self.settings.model != "none" and not control.cancelled():
+            try:
+                outcome.embedded = self._embed(control)
+            except EmbeddingError as error:
+                outcome.note = str(error)
+        outcome.cancelled = outcome.cancelled or control.cancelled()
+        if self.settings.model != "none":
+            try:
+                outcome.pending = self.store.count_pending(self.model)
+            except EmbeddingError as error:
+                outcome.note = str(error)
+        self.store.database.checkpoint()
+        outcome.seconds += time.monotonic() - began
+        return outcome
+
+    def _embed(self, control: Control) -> int:
+        """Embed what is pending; the model is loaded only where there is something to embed."""
+        if self.settings.model == "none" or not self.store.count_pending(self.model):
+            return 0
+        done = ingest.embed_pending(
+            self.store, self.embedder.wait(), report=control.report, cancelled=control.cancelled
+        )
+        if not self.store.count_pending(self.model):
+            self.store.drop_models(keep=self.model)
+        return done
+
+
+def _counted(phase: str, report: Report | None) -> Callable[[int, int], None] | None:
+    """Turn counts into progress reports."""
+    if report is None:
+        return None
+    meter: list[Meter] = []
+
+    def told(done: int, total: int) -> None:
+        if not meter:
+            meter.append(Meter(phase, total, report))
+        meter[0].advance(done - meter[0].done)
+
+    return told
+
+
+__all__ = ["Found", "KnowledgeBase", "KnowledgeSettings", "KnowledgeStatus", "Waiting", "kind_bits"]
