@@ -19,7 +19,7 @@ from backends.types import Done, Event, Failed, LadderSpec, Message, Request, St
 Say = Callable[[str], None]
 
 OPENING = "Tell me a long story about a lighthouse, its keeper, and everything that he sees in one year."
-_FILLER = (
+FILLER = (
     "The keeper of the lighthouse wrote down what he saw: the wind, the ships, the birds, the colour of the water. "
 )
 
@@ -153,13 +153,14 @@ def _decode(engine: Engine, tier: str, bare: Bare, effort: Effort) -> Paired:
 def _prefill(engine: Engine, tier: str, bare: Bare, effort: Effort) -> Paired:
     blocks = Blocks()
     for turn in range(effort.reads):
-        text = f"{turn * 7919 + len(tier)} " + _FILLER * (effort.read // 16)
+        text = f"{turn * 7919 + len(tier)} " + FILLER * (effort.read // 16)
         messages = (Message("user", text), Message("assistant", "Yes."), Message("user", "Go on."))
         length = engine.count(messages)
+        start = perf_counter()
         done = finish(engine, Request(messages, tier, max_tokens=1))
+        ours = perf_counter() - start
         fresh = max(length - done.usage.cached_tokens, 1)
-        seconds = bare.prefill(_some_tokens(engine, fresh))
-        blocks.add(fresh, done.timing.prefill_s, seconds)
+        blocks.add(fresh, ours, bare.prefill(_some_tokens(engine, fresh)))
     return blocks.paired()
 
 
@@ -201,7 +202,7 @@ def _checked(events: Iterator[Event]) -> Iterator[Event]:
 
 
 def _some_tokens(engine: Engine, count: int) -> list[int]:
-    tokens = engine.tokenize(_FILLER)
+    tokens = engine.tokenize(FILLER)
     return (tokens * (count // len(tokens) + 1))[:count]
 
 

@@ -11,6 +11,7 @@ import click
 from tui.commands.model_tools import Bar, cache_folder, load_settings, plainly, resolve, say_json, size, table
 
 if TYPE_CHECKING:
+    from agent.measure.figures import LadderFigures
     from agent.measure.speed import Paired, SpeedReport
     from backends.types import LadderSpec
 
@@ -54,9 +55,7 @@ def progress(line: str) -> None:
 @click.option("--pairs", default=7, show_default=True, help="Neighbouring blocks of fovea and the bare loop.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @plainly
-def speed(
-    model: str, tiers: str, threads: int, ctx: int, tokens: int, pairs: int, as_json: bool
-) -> None:
+def speed(model: str, tiers: str, threads: int, ctx: int, tokens: int, pairs: int, as_json: bool) -> None:
     """Measure reading and writing of every tier, beside a bare llama.cpp loop on the same file."""
     from agent.measure.bare import open_bare
     from agent.measure.speed import Effort, measure_speed
@@ -90,3 +89,53 @@ def show_speed(report: SpeedReport) -> None:
 def _paired(pair: Paired) -> list[str]:
     ratio = pair.ratio
     return [f"{pair.fovea:.1f}", f"{pair.bare:.1f}", f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"]
+
+
+@bench.command("ladder")
+@click.option("--model", default="", help="A GGUF file or a name from the list; otherwise the model of the settings.")
+@click.option("--tiers", default=TIERS, show_default=True, help="Tiers to measure, low to high.")
+@click.option("--threads", default=0, help="Compute threads (0: chosen by measurement).")
+@click.option("--tokens", default=1000, show_default=True, help="Length of the prompt for reading and the handover.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@plainly
+def ladder(model: str, tiers: str, threads: int, tokens: int, as_json: bool) -> None:
+    """Measure every tier and the handover between them, and keep the figures for predictions."""
+    from agent.measure.figures import save
+    from agent.measure.ladder import Effort, measure_ladder, open_with
+    from backends.models.gguf_file import read_model
+    from backends.models.identity import content_key
+
+    settings = load_settings()
+    path = resolve(model or settings.model)
+    spec = build(model, names_of(tiers), ctx=max(1024, tokens * 4 // 3 + 64), threads=threads)
+    key = content_key(read_model(path))
+    figures = measure_ladder(spec, open_with, key, Effort(tokens=tokens), progress, _rss)
+    kept = save(cache_folder(), figures)
+    if as_json:
+        say_json(asdict(figures))
+        return
+    show_figures(figures)
+    click.echo(f"\nKept in {kept}")
+
+
+def show_figures(figures: LadderFigures) -> None:
+    """The figures as tables."""
+    rows = [["tier", "size", "reads tok/s", "writes tok/s", *(f"{width} at once" for width in (4, 8, 16, 32))]]
+    for name, tier in figures.tiers.items():
+        wide = [f"×{tier.step_s(width) * tier.write_tok_s:.1f}" for width in (4, 8, 16, 32)]
+        rows.append([name, size(tier.bytes), f"{tier.read_tok_s:.1f}", f"{tier.write_tok_s:.1f}", *wide])
+    click.echo(table(rows, right=frozenset(range(1, 8))))
+    for given in figures.handovers:
+        reads = "reads the prompt" if figures.reads_high(given.low, given.high) else "does not read the prompt"
+        click.echo(
+            f"\n{given.low} → {given.high}, {given.tokens} tokens: handover {1000 * given.seconds:.0f} ms, first "
+            f"{given.high} token after {given.first_token_s:.2f} s (reading it again: {given.prefill_s:.1f} s).\n"
+            f"  KL to {given.high}: {given.high} on the given cache {given.kl_up:.2g}, {given.low} on {given.high}'s "
+            f"{given.kl_down:.2g}, {given.low} alone {given.kl_low:.2g} nats. {given.high} {reads}."
+        )
+
+
+def _rss() -> int:
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
