@@ -90,6 +90,10 @@ class MemorySettings(Section):
     """Most tokens of standing notes in the prompt."""
     deadline_s: Annotated[float, Field(gt=0, le=60)] = 1.5
     """Seconds after which the reply starts without passages that are not found yet."""
+    embedding_model: str = "all-MiniLM-L6-v2"
+    """Finds passages by meaning: this name, a folder, a name in the Hugging Face cache, or `none` for words only."""
+    vector_index: str = "auto"
+    """`auto`, `exact`, `chroma`, or the address of a Chroma server (http://host:port)."""
 
 
 class FolderSettings(Section):

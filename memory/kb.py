@@ -20,6 +20,7 @@ from memory.errors import EmbeddingError, MemoryRoomError
 from memory.ingest import Control, Outcome
 from memory.ingest.lock import writer_lock
 from memory.ingest.progress import Meter, Report
+from memory.ingest.watch import watched
 from memory.recall.text import query_terms
 from memory.store import Chunk, Document, Hit, Placement, Store, StoreStats
 from memory.store.store import Vector, kind_bits
@@ -197,7 +198,13 @@ class KnowledgeBase:
     # Searching and reading -------------------------------------------------------------------------------------
 
     def search(
-        self, query: str, limit: int = 10, kinds: Sequence[str] | None = None, *, wait: bool = True
+        self,
+        query: str,
+        limit: int = 10,
+        kinds: Sequence[str] | None = None,
+        *,
+        wait: bool = True,
+        meaning: bool = True,
     ) -> tuple[list[Found], str]:
         """Search by words and by meaning, fused by reciprocal rank (Cormack et al. 2009, k = 60).
 
@@ -206,12 +213,13 @@ class KnowledgeBase:
             limit: How many passages.
             kinds: Kinds of documents; all for None.
             wait: Whether to wait for the embedding model; otherwise words alone answer until it is ready.
+            meaning: Whether to search by meaning at all.
 
         Returns:
             Passages, best first, and a note for the person where search went by words only.
         """
         words = self.store.search_words(query_terms(query), _DEPTH, kinds)
-        vectors, note = self._by_meaning(query, kinds, wait)
+        vectors, note = self._by_meaning(query, kinds, wait) if meaning else ([], "")
         ranks = [{hit.chunk_id: rank for rank, hit in enumerate(hits, 1)} for hits in (words, vectors)]
         scores = {
             chunk_id: sum(1.0 / (_RRF + route[chunk_id]) for route in ranks if chunk_id in route)
@@ -254,6 +262,14 @@ class KnowledgeBase:
             folder=str(self.folder),
             notes=notes,
         )
+
+    def watch(self, control: Control) -> Iterator[Outcome]:
+        """Follow the added folders until cancelled; gives an outcome whenever something changed there."""
+        yield self.refresh((), control)
+        for targets in watched(self.store, control.cancelled):
+            outcome = self.refresh(targets, control)
+            if outcome.added or outcome.updated or outcome.removed:
+                yield outcome
 
     # Background ------------------------------------------------------------------------------------------------
 
