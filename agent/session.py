@@ -15,7 +15,7 @@ from agent.errors import BusyError, NotFoundError, TurnError
 from agent.events import TurnEvent
 from agent.settings import PolicySettings
 from agent.turn import Spec, Turn, pack_prompt, prompt_before
-from agent.values import Ask, Decision, Meter, Node, Passage, Policy, Scope, Spending, Status
+from agent.values import Ask, Decision, Meter, Node, Passage, Policy, Scope, Speed, Spending, Status
 from backends.types import ForkMap, Message
 
 CHARS_PER_TOKEN = 3.5
@@ -260,6 +260,10 @@ class Session:
     def spending(self) -> Spending:
         """What was spent at high tiers, against the budget."""
         return self._desk.tree.ledger.spending(self.id, self.policy.budget)
+
+    def speed(self, tier: str) -> Speed:
+        """Measured speed of a tier of this model on this machine."""
+        return self._desk.speed(tier)
 
     def meter(self, draft: str = "") -> Meter:
         """How full the context would be with ``draft`` as the next message."""

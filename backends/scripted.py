@@ -113,9 +113,10 @@ class ScriptedEngine:
         self.scored: list[tuple[tuple[int, ...], str]] = []
         self.loads = 0
         self.closed = False
-        self._scripts = [Script(s) if isinstance(s, str) else s for s in scripts]
+        self._scripts: list[Script] = []
+        self.add(*scripts)
         self._tiers = tuple(tiers)
-        self._ctx = ctx
+        self.ctx = ctx
         self._problems = dict(problems or {})
         self._wait = wait
         self._fallback = fallback or (lambda request: Script(f"You said: {request.messages[-1].content}"))
@@ -147,7 +148,7 @@ class ScriptedEngine:
             for name in self._tiers
         )
         notices = tuple(f"The {name} tier is left out: {text}" for name, text in self._problems.items())
-        return LadderStatus(tiers, self._ctx, max(len(self._texts), 1), "scripted", notices, rss=1 << 20)
+        return LadderStatus(tiers, self.ctx, max(len(self._texts), 1), "scripted", notices, rss=1 << 20)
 
     def run(self, request: Request) -> Iterator[Event]:
         """Play the next script."""
@@ -195,6 +196,10 @@ class ScriptedEngine:
         """Forget that anything was loaded."""
         self.closed = True
 
+    def add(self, *scripts: Script | str) -> None:
+        """Append scripts to the ones still to be played."""
+        self._scripts += [Script(s) if isinstance(s, str) else s for s in scripts]
+
     # Playing ----------------------------------------------------------------------------------------------------
 
     def text_of(self, tokens: Sequence[int]) -> str:
@@ -216,8 +221,8 @@ class ScriptedEngine:
             yield Notice(text)
         yield Prefill(cached, total, cached)
         self._wait(script.prefill_s)
-        if total > self._ctx:
-            yield Failed("ContextFull", f"The prompt has {total} tokens, the context only {self._ctx}")
+        if total > self.ctx:
+            yield Failed("ContextFull", f"The prompt has {total} tokens, the context only {self.ctx}")
             return
         yield Prefill(total, total, cached)
         lines = [self._words_of(script, request.tier, seq)[len(request.prefix) :] for seq in range(request.n)]

@@ -115,8 +115,12 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code. Nothing but one clear line is ever shown of an error."""
     try:
         result: Any = cli.main(list(arguments), prog_name="fovea", standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except click.ClickException as error:
-        error.show()
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+        hint = f" (`{where} --help` explains)" if where else ""
+        click.echo(f"fovea: {_clean(error.format_message())}{hint}", err=True)
         return error.exit_code
     except click.Abort:
         return STOPPED
@@ -129,16 +133,21 @@ def run(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else DONE
 
 
+def _clean(text: str) -> str:
+    from tui.render.harmless import one_line
+
+    return one_line(text)
+
+
 def _explain(error: Exception) -> int:
     from agent.errors import AgentError, PromptTooLongError, SettingsError
     from backends.errors import BackendError
     from memory.errors import MemoryRoomError
-    from tui.render.harmless import one_line
 
     log = logging.getLogger("tui")
     if isinstance(error, AgentError | BackendError | MemoryRoomError):
         log.info("ended with: %s", error, exc_info=error)
-        click.echo(f"fovea: {one_line(str(error))}", err=True)
+        click.echo(f"fovea: {_clean(str(error))}", err=True)
         if isinstance(error, SettingsError):
             return USAGE
         if isinstance(error, PromptTooLongError):
@@ -148,7 +157,7 @@ def _explain(error: Exception) -> int:
     where = next((h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)), "")
     details = f"the details are in {where}" if where else "no log could be written"
     click.echo(
-        f"fovea: something went wrong inside ({type(error).__name__}: {one_line(str(error), 200)}); {details}", err=True
+        f"fovea: something went wrong inside ({type(error).__name__}: {_clean(str(error))[:200]}); {details}", err=True
     )
     return FAULT
 

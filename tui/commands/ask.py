@@ -92,8 +92,8 @@ def _answer(fovea: Fovea, session_id: str | None, text: str, count: int, look_cl
     with stoppable(session) as stopped:
         outcome = _listen(session.send(text, n=count), live=live)
         if look_closer and outcome.replies and not outcome.problem and not stopped():
-            outcome = _closer(session, outcome.replies[0], look_closer, live=not as_json)
-            live = not as_json
+            live = not as_json and look_closer == "turn"
+            outcome = _closer(session, outcome.replies[0], look_closer, live=live)
         if as_json:
             click.echo(json.dumps(_object(session, outcome.replies), ensure_ascii=True))
         elif not live:
@@ -116,25 +116,21 @@ def _closer(session: Session, first: Node, scope: str, *, live: bool) -> Outcome
     forks = session.forks(first.id).forks()
     if not forks:
         say("There is no fork: the higher tier would have written the same")
-        if live:
-            _show_all((first,))
         return Outcome((first,))
     start, end = span_around(first.steps, forks[0])
-    return _listen(session.look_closer(first.id, scope=Scope.SPAN, start=start, end=end), live=live)
+    # Not streamed: the reply begins with tokens that are kept.
+    return _listen(session.look_closer(first.id, scope=Scope.SPAN, start=start, end=end), live=False)
 
 
 def _listen(events: Iterable[TurnEvent], *, live: bool) -> Outcome:
     """Follow a turn; with ``live`` its text goes to standard output as it comes."""
-    from agent.events import Asked, Finished, Said, Started, Stopped, Wrote
+    from agent.events import Asked, Finished, Said, Stopped, Wrote
 
     outcome = Outcome()
     write = _writer() if live else None
     for event in events:
         if isinstance(event, Wrote) and write:
             write(event.step.text)
-        elif isinstance(event, Started) and write:
-            # The reply may begin with tokens that are kept (a span): they are not streamed, the end shows all.
-            continue
         elif isinstance(event, Said):
             say(event.text)
         elif isinstance(event, Asked):

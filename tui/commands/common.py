@@ -40,10 +40,6 @@ class InputError(click.ClickException):
 
     exit_code = INPUT_CODE
 
-    def show(self, file: Any = None) -> None:
-        """One line, in the form of all others."""
-        click.echo(f"fovea: {self.message}", err=True)
-
 
 def with_settings(command: F) -> F:
     """Give a command the flags of settings; it gets them as the argument ``settings``."""

@@ -1,0 +1,106 @@
+"""What a calibration asks: a file of prompts, or the person's own past messages (they never leave the machine)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.errors import SettingsError
+from agent.tree import Tree
+from agent.values import Node
+from backends.types import Message
+
+ENOUGH = 12
+"""Prompts below this cannot be split into fitting, choosing and holding out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One thing to reply to."""
+
+    messages: tuple[Message, ...]
+    group: str
+    """Prompts of one group (one document, one conversation) are never split between fitting and holding out."""
+    answer: str = ""
+    """What a right reply contains, where that is known."""
+    kind: str = ""
+
+
+def from_file(path: Path, system: str = "") -> list[Prompt]:
+    """Prompts of a text file (one a line) or of JSON lines (``prompt`` with ``answer``, ``context``, ``group``, ``kind``).
+
+    Raises:
+        SettingsError: the file cannot be read, or a line is not a prompt.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read as a list of prompts: {error}") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        if path.suffix == ".jsonl":
+            found.append(_of_json(path, number, line, system))
+        else:
+            found.append(Prompt(_messages(line.strip(), system), f"{number}"))
+    if not found:
+        raise SettingsError(f"{path} holds no prompts")
+    return found
+
+
+def _of_json(path: Path, number: int, line: str, system: str) -> Prompt:
+    try:
+        raw: Any = json.loads(line)
+        text = str(raw["prompt"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f'{path}, line {number}: not a JSON object with a "prompt"') from error
+    if raw.get("context"):
+        text = f"{raw['context']}\n\n{text}"
+    group = str(raw.get("group", number))
+    return Prompt(_messages(text, system), group, str(raw.get("answer", "")), str(raw.get("kind", "")))
+
+
+def _messages(text: str, system: str) -> tuple[Message, ...]:
+    user = Message("user", text)
+    return (Message("system", system), user) if system else (user,)
+
+
+def from_conversations(tree: Tree, system: str = "", most: int = 80) -> list[Prompt]:
+    """The person's latest messages with what stood before them, the latest conversations first."""
+    found: list[Prompt] = []
+    for info in tree.shelf.sessions():
+        asked = [node for node in tree.all_nodes(info.id) if node.role == "user" and not node.deleted]
+        for node in reversed(asked):
+            if len(found) == most:
+                return found
+            found.append(Prompt(_history(tree.path(node.id, steps=False), system), info.id))
+    return found
+
+
+def _history(path: Sequence[Node], system: str) -> tuple[Message, ...]:
+    messages = [Message("system", system)] if system else []
+    for node in path:
+        messages.append(Message("user" if node.role == "user" else "assistant", node.text))
+    return tuple(messages)
+
+
+def split(prompts: Sequence[Prompt], shares: Sequence[float] = (0.5, 0.25, 0.25)) -> list[list[Prompt]]:
+    """Parts of about these shares; the same prompts always fall into the same parts, and groups stay together."""
+    import hashlib
+
+    def lot(group: str) -> str:
+        return hashlib.sha256(group.encode("utf-8", "replace")).hexdigest()
+
+    groups: dict[str, list[Prompt]] = {}
+    for prompt in sorted(prompts, key=lambda prompt: lot(prompt.group)):
+        groups.setdefault(prompt.group, []).append(prompt)
+    parts: list[list[Prompt]] = [[] for _ in shares]
+    for members in groups.values():
+        # To the part that lacks most: exact shares even for few groups.
+        lacking = [share * len(prompts) - len(part) for share, part in zip(shares, parts, strict=True)]
+        parts[lacking.index(max(lacking))] += members
+    return parts

@@ -1,0 +1,88 @@
+"""The density model: logistic regression over named signals, fitted by iteratively reweighted least squares.
+
+Signals are standardised for the fit (so that one ridge suits all of them) and the result is folded back into weights on
+the raw signals, which is what ``backends.gate`` evaluates and what a person can read in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.density.labels import Features, Labels
+from backends.gate import SIGNALS
+
+Scores = npt.NDArray[np.float64]
+_STEPS = 50
+
+
+def fit(features: Features, labels: Labels, signals: Sequence[str], ridge: float = 1.0) -> dict[str, float]:
+    """Weights (with ``bias``) of the named signals that best explain the labels.
+
+    Args:
+        features: Shape ``[n, len(SIGNALS)]``.
+        labels: Shape ``[n]``.
+        signals: Columns to use.
+        ridge: Strength of the penalty on standardised weights (a prior of this precision); the bias is free.
+    """
+    columns = [SIGNALS.index(name) for name in signals]
+    raw = features[:, columns]
+    centre, scale = raw.mean(axis=0), raw.std(axis=0)
+    scale = np.where(scale > 1e-9, scale, 1.0)
+    design = np.column_stack([np.ones(len(raw)), (raw - centre) / scale])
+    target = labels.astype(np.float64)
+    penalty = np.diag([0.0, *([ridge] * len(columns))])
+    # Start at the base rate: far from it, the first Newton steps overshoot on rare labels.
+    rate = float(np.clip(target.mean(), 1e-4, 1 - 1e-4))
+    weights = np.zeros(design.shape[1])
+    weights[0] = np.log(rate / (1 - rate))
+    for _ in range(_STEPS):
+        p = sigmoid(design @ weights)
+        spread = np.maximum(p * (1 - p), 1e-6)
+        gradient = design.T @ (target - p) - penalty @ weights
+        step = np.linalg.solve((design * spread[:, None]).T @ design + penalty, gradient)
+        # A full Newton step may jump over the optimum where almost all labels are equal.
+        step *= min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-12))
+        weights += step
+        if float(np.abs(step).max()) < 1e-8:
+            break
+    slopes = weights[1:] / scale
+    folded = {name: float(weight) for name, weight in zip(signals, slopes, strict=True)}
+    return {"bias": float(weights[0] - slopes @ centre), **folded}
+
+
+def score(features: Features, weights: Mapping[str, float]) -> Scores:
+    """Densities (0..1) of rows, as the gate computes them."""
+    total = np.full(len(features), weights.get("bias", 0.0))
+    for name, weight in weights.items():
+        if name != "bias":
+            total += weight * features[:, SIGNALS.index(name)]
+    return sigmoid(total)
+
+
+def sigmoid(x: Scores) -> Scores:
+    """The logistic function without overflow."""
+    return np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))))
+
+
+def caught(scores: Scores, labels: Labels, budget: float) -> float:
+    """Share of forks among the ``budget`` share of tokens with the highest scores (nan without forks).
+
+    Ties at the edge count in proportion, so that a score with few values is not flattered by its order in memory.
+    """
+    forks = int(labels.sum())
+    room = budget * len(scores)
+    if not forks or room <= 0:
+        return float("nan") if not forks else 0.0
+    order = np.argsort(-scores, kind="stable")
+    edge = scores[order[min(int(np.ceil(room)), len(scores)) - 1]]
+    above, at = scores > edge, scores == edge
+    part = (room - above.sum()) / at.sum()
+    return float((labels[above].sum() + part * labels[at].sum()) / forks)
+
+
+def threshold_for(scores: Scores, budget: float) -> float:
+    """The density that ``budget`` of the tokens reach."""
+    return float(np.quantile(scores, 1.0 - min(max(budget, 0.0), 1.0))) if len(scores) else 0.5

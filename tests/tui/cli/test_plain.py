@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import pytest
+
+from agent.app import Fovea
+from agent.settings import Settings
+from backends.scripted import Script, ScriptedEngine, Word
+from backends.types import SIXTEEN, Failed
+from tui import registry
+from tui.plain import LineMode
+from tui.plain_commands import ACTIONS, ALIASES
+
+
+@pytest.fixture
+def talk(home):
+    """Talk in line mode: the lines typed, the scripts of the engine; returns what was shown."""
+    opened = []
+
+    def call(*lines, scripts=(), interactive=True, mode="manual"):
+        waiting = list(lines)
+
+        def read(prompt):
+            if not waiting:
+                raise EOFError
+            return waiting.pop(0)
+
+        shown: list[str] = []
+        settings = Settings().with_values({"policy.mode": mode})
+        fovea = Fovea.open(settings, engine=ScriptedEngine(scripts))
+        opened.append(fovea)
+        call.mode = LineMode(fovea, fovea.session(), read=read, write=shown.append, interactive=interactive)
+        call.code = call.mode.run()
+        fovea.close()
+        return "".join(shown)
+
+    return call
+
+
+def test_a_conversation(talk):
+    out = talk("Do penguins fly?", "/closer", "/quit", scripts=("No.", "They swim."))
+    assert "No.\n[pocket · 4-bit" in out and "They swim.\n[pocket · 8-bit" in out
+    assert talk.code == 0
+
+
+def test_every_command_runs_without_a_conversation(talk):
+    out = talk(*(f"/{command.name}" for command in registry.COMMANDS if command.name != "quit"), "Hello")
+    assert "You said: Hello" in out and "needs the full screen" in out
+
+
+def test_every_command_runs_within_a_conversation(talk):
+    commands = [
+        f"/{command.name}" for command in registry.COMMANDS if command.name not in ("quit", "delete", "new", "archive")
+    ]
+    out = talk("One", "Two", "Three", *commands, "Hello")
+    assert "You said: Hello" in out
+
+
+def test_the_table_matches_the_registry():
+    keys = {command.key for command in registry.COMMANDS}
+    assert set(ACTIONS) <= keys and set(ALIASES.values()) <= keys
+    assert not set(ALIASES) & {command.name for command in registry.COMMANDS}
+
+
+def test_several_versions_and_a_pick(talk):
+    script = Script("One.", continuations=["Two.", "Three."])
+    out = talk("Q", "/several 3", "/pick 2", "/export", scripts=("Zero.", script))
+    assert "--- 2 (4-bit) ---\nTwo." in out and "[picked 2: 4-bit]" in out
+    assert "Two." in out.rsplit("## fovea", 1)[1]
+    assert "There are 0 versions" in talk("Q", "/pick 1")
+
+
+def test_blind_comparison_hides_the_tiers_until_the_pick(talk):
+    out = talk("Q", "/blind", "/compare 4-bit 16-bit", "/pick 2", scripts=("x", "low", "high"))
+    assert "--- 1 ---\nlow" in out and "--- 2 ---\nhigh" in out and out.index("16-bit") > out.index("[picked")
+
+
+def test_a_proposal_is_answered_or_stays_low(talk):
+    doubtful = Script([Word("legs", density=0.9)])
+    out = talk("Q", "look", scripts=(doubtful, "eggs"), mode="ask")
+    assert "could look closer" in out and "eggs\n[pocket · 8-bit" in out
+    out = talk("Q", "what?", "/log", scripts=(doubtful,), mode="ask")
+    assert "refused: stayed at 4-bit" in out
+    out = talk("Q", "refuse good enough", "/log", scripts=(doubtful,), mode="ask")
+    assert "good enough" in out
+    out = talk("Q", "look", scripts=(doubtful,), mode="ask", interactive=False)
+    assert "unanswered" in out and "You said: look" in out
+
+
+def test_messages_of_several_lines_and_with_a_slash(talk):
+    out = talk('"""', "one", "two", '"""', "//etc is a folder")
+    assert "You said: one\ntwo" in out and "You said: /etc is a folder" in out
+
+
+def test_a_stopped_reply_is_finished(talk):
+    script = Script("one two three", fail_after=2, failure=Failed("HostDied", "The engine died"))
+    out = talk("Q", scripts=(script,))
+    assert "one two\n! The engine died\n[stopped: what was written is kept; /continue finishes it]" in out
+
+
+def test_problems_are_one_line_and_the_code_of_a_pipe(talk):
+    script = Script("one", fail_after=0)
+    talk("Q", scripts=(script,), interactive=False)
+    assert talk.code == 3
+    talk("Q", "R", scripts=(script, "fine"), interactive=False)
+    assert talk.code == 0
+
+
+def test_forks_density_and_budget(talk):
+    script = Script([Word("two"), Word(" legs", density=0.9)], by_tier={SIXTEEN: "two eggs"})
+    out = talk("Q", "/forks", "/why", "/budget 30%", "/policy off", "/tier 16-bit", "R", scripts=(script,))
+    assert "“legs” 20%  16-bit: “eggs”" in out and "density 0.90" in out
+    assert "the budget is 30%" in out and "policy off" in out and "[pocket · 16-bit" in out
+
+
+def test_a_second_fovea_reads_and_says_so(talk, home):
+    with Fovea.open(Settings(), engine=ScriptedEngine()) as first:
+        list(first.session().send("Hello"))
+        out = talk("/sessions", "Q")
+    assert "Nothing can be saved: another fovea" in out and "Hello" in out and out.count("! Nothing can be saved") == 1
+
+
+def test_foreign_text_is_harmless(talk):
+    out = talk("Q\x1b[2J", "/tree", "/sessions", "/export", scripts=(Script([Word("a\x1b[31m"), Word("\u202eb")]),))
+    assert "\x1b" not in out and "\u202e" not in out
