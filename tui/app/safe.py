@@ -6,7 +6,10 @@ Markup is not this module's business: widgets that show foreign text are made wi
 
 from __future__ import annotations
 
-from memory.safety import clean
+from tui.render.harmless import harmless as _visible
+from tui.render.harmless import one_line
+
+__all__ = ["harmless", "one_line", "token_name"]
 
 
 def harmless(text: str) -> str:
@@ -18,18 +21,12 @@ def harmless(text: str) -> str:
     Returns:
         Text that can only show itself. Idempotent.
     """
-    return clean(text).text.replace("\t", "    ")
-
-
-def one_line(text: str, width: int = 0) -> str:
-    """Foreign text as one line: white space folded, cut with an ellipsis at ``width`` characters (0: not cut)."""
-    line = " ".join(harmless(text).split())
-    return line if not width or len(line) <= width else line[: max(1, width - 1)].rstrip() + "…"
+    return _visible(text).replace("\t", "    ")
 
 
 def token_name(text: str) -> str:
     """One token as a person can read it: spaces, newlines and nothing at all become visible signs."""
-    shown = clean(text).text.replace("\n", "⏎").replace("\t", "⇥")
+    shown = _visible(text).replace("\n", "⏎").replace("\t", "⇥")
     if not shown:
         return "∅"
     return shown.replace(" ", "␣") if shown.strip() == "" else shown.replace(" ", "␣", 1) if shown[0] == " " else shown

@@ -13,9 +13,9 @@ def count(number: int) -> str:
     return _COUNTS[number] if 0 <= number < len(_COUNTS) else f"{number:,}"
 
 
-def plural(number: int, noun: str) -> str:
-    """``one token``, ``three tokens``, ``1,024 tokens``."""
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+def plural(number: int, noun: str, many: str = "") -> str:
+    """``one token``, ``three tokens``, ``1,024 tokens``; ``many`` where the plural has no plain s."""
+    return f"{count(number)} {noun if number == 1 else many or noun + 's'}"
 
 
 def share(part: float) -> str:

@@ -102,6 +102,13 @@ class CommandsMixin(TurnsMixin, OpenMixin):
         prompt.move_cursor((row, start[1] + len(mentions.mention(chosen)) + 1))
         self.close_completions()
 
+    def begin_command(self, text: str) -> None:
+        """Put the beginning of a command into the prompt; what was there comes back with the history."""
+        if self.prompt.text:
+            self.prompt.past.add(self.prompt.text)
+        self.prompt.replace_all(text)
+        self.prompt.focus()
+
     # -- running ------------------------------------------------------------------------------------------------------
 
     async def command(self, line: str) -> None:
@@ -332,7 +339,7 @@ class CommandsMixin(TurnsMixin, OpenMixin):
             return
         from tui.app.screens.note import propose
 
-        propose(self, argument)
+        propose(self, self.fovea, argument)
 
     async def do_theme(self, argument: str) -> None:
         """/theme [NAME]."""

@@ -109,7 +109,9 @@ class MessagesMixin(ChatBase):
     async def action_look_closer(self) -> None:
         """Answer the same turn at the next higher tier, beside the first."""
         node = self.reply_here()
-        if node is not None:
+        if node is not None and self.policy == "off":
+            self.tell("The policy is off: /policy manual allows closer looks", problem=True)
+        elif node is not None:
             await self.run_turn(
                 partial(self.session.look_closer, node.id), parent=node.parent, tiers=("",), beside=True
             )

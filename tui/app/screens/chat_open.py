@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 from agent.events import Asked
+from agent.values import Node, Scope
 from tui.app.screens.chat_messages import MessagesMixin
+
+if TYPE_CHECKING:
+    from tui.app.screens.density import Wish
 
 
 class OpenMixin(MessagesMixin):
@@ -70,13 +76,23 @@ class OpenMixin(MessagesMixin):
         if not node.steps:
             self.tell("This reply was typed or imported: nothing is known about its tokens")
             return
-        from tui.app.screens.density import Density, Wish
+        from tui.app.screens.density import Density
 
         def done(wish: Wish | None) -> None:
             if wish is not None:
                 self.call_later(self.carry_out, node, wish)
 
         self.app.push_screen(Density(node, high=self._highest()), done)
+
+    async def carry_out(self, node: Node, wish: Wish) -> None:
+        """What the person chose in the density view: closer from a token on, or another token instead."""
+        if wish.kind == "instead":
+            await self.run_turn(
+                partial(self.session.continue_from, node.id, wish.text), parent=node.parent, beside=True
+            )
+            return
+        look = partial(self.session.look_closer, node.id, scope=Scope.SPAN, start=wish.at)
+        await self.run_turn(look, parent=node.parent, beside=True, seed=node, upto=wish.at)
 
     def action_forks(self) -> None:
         """Where a higher tier would have said something else."""
@@ -126,7 +142,9 @@ class OpenMixin(MessagesMixin):
                 self.call_later(self.regenerate_without)
 
         user = self._last_message()
-        self.app.push_screen(MemoryScreen(self.fovea, self.session, user, draft=self.prompt.text), done)
+        self.app.push_screen(
+            MemoryScreen(self.fovea, self.session, user, draft=self.prompt.text, off=self.passages_off), done
+        )
 
     def _last_message(self) -> int | None:
         path = self.session.path(steps=False)
