@@ -30,6 +30,11 @@ _NO_SLOT, _ABORTED = 1, 2
 """Return values of ``llama_decode``."""
 
 
+_CPU_CHUNK = 128
+"""Tokens of a prefill batch on a CPU: wide enough to read at full speed, narrow enough to show progress. Fixed, because
+results depend slightly on the width: the same prompt must be read the same way every time."""
+
+
 @dataclass(frozen=True, slots=True)
 class LlamaOptions:
     """How to open a GGUF file. ``threads`` 0 means all cores this process may use."""
@@ -65,7 +70,7 @@ class LlamaStepper:
             self._vocab = Vocab(self._model)
             self._ctx = self._open_context(options)
             self._memory = self._llama.llama_get_memory(self._ctx)
-            self._make_batch()
+            self._make_batch(options.n_gpu_layers)
         except BaseException:
             self.close()
             raise
@@ -89,7 +94,8 @@ class LlamaStepper:
 
     def _open_context(self, options: LlamaOptions) -> Any:
         params = self._llama.llama_context_default_params()
-        params.n_ctx = options.ctx
+        trained = int(self._llama.llama_model_n_ctx_train(self._model))
+        params.n_ctx = min(options.ctx, trained) if trained else options.ctx
         params.n_batch = options.batch_size
         params.n_ubatch = min(options.batch_size, 512)
         params.n_seq_max = options.sequences
@@ -108,9 +114,10 @@ class LlamaStepper:
             )
         return context
 
-    def _make_batch(self) -> None:
+    def _make_batch(self, gpu_layers: int) -> None:
         """One reusable batch, its C arrays seen as numpy arrays."""
         self._width = int(self._llama.llama_n_batch(self._ctx))
+        self._chunk = self._width if gpu_layers else min(self._width, _CPU_CHUNK)
         self._batch = self._llama.llama_batch_init(self._width, 0, 1)
         shape = (self._width,)
         self._b_token = np.ctypeslib.as_array(self._batch.token, shape)
@@ -216,11 +223,12 @@ class LlamaStepper:
         if self._lengths[seq] + total > self._facts.n_ctx:
             raise ContextFull(f"{self._lengths[seq] + total} tokens do not fit into a context of {self._facts.n_ctx}.")
         logits: Logits | None = None
-        for start in range(0, total, self._width):
-            chunk = tokens[start : start + self._width]
-            logits = self.step([Feed(seq, chunk, outputs=int(start + len(chunk) == total))])[0]
+        for start in range(0, total, self._chunk):
+            chunk = tokens[start : start + self._chunk]
+            done = start + len(chunk)
+            logits = self.step([Feed(seq, chunk, outputs=int(done == total))])[0]
             if progress is not None:
-                progress(start + len(chunk), total)
+                progress(done, total)
         if logits is None:
             raise ValueError("prefill needs at least one token")
         last: Logits = logits[0]
