@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from backends.errors import LoadError
 from backends.stepper import Stepper
+from backends.threads import choose_threads
 from backends.types import LadderSpec, TierSpec
 
 
@@ -19,7 +20,7 @@ def open_stepper(tier: TierSpec, ladder: LadderSpec) -> Stepper:
         from backends.models.gguf_file import read_model
 
         read_model(tier.path)  # damaged files must not reach native code
-        return LlamaStepper(
+        stepper = LlamaStepper(
             tier.path,
             LlamaOptions(
                 ctx=ladder.ctx,
@@ -30,6 +31,9 @@ def open_stepper(tier: TierSpec, ladder: LadderSpec) -> Stepper:
                 tensor_split=tier.tensor_split,
             ),
         )
+        if ladder.threads <= 0:
+            choose_threads(stepper)
+        return stepper
     if tier.backend == "transformers":
         from backends.transformers_engine.load import TransformersOptions
         from backends.transformers_engine.load import open_stepper as open_transformers

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from backends.stepper import Feed, Stepper
 
+_CLEARLY = 0.9
+"""A count is preferred to the first guess only when it is faster by more than the noise of a few steps."""
+
 _SLOW = 0.3
 """Seconds per step above which measuring would cost too much at every start."""
 
@@ -50,7 +53,7 @@ def choose_threads(stepper: Threaded, steps: int = 3) -> int:
                 start = perf_counter()
                 stepper.step([Feed(seq, (0,))])
                 times.append(perf_counter() - start)
-            if min(times) < best_s * 0.97:
+            if min(times) < best_s * _CLEARLY:
                 best, best_s = threads, min(times)
             if best_s > _SLOW:
                 break
