@@ -39,6 +39,9 @@ log = logging.getLogger("fovea.host")
 _RESTARTS = 2
 """How often one request may lose its host before it is given up."""
 
+_LOG_BYTES = 2_000_000
+"""Size at which the host's log is started anew."""
+
 _CLOSE_S = 3.0
 """Seconds a host gets to end by itself."""
 
@@ -148,7 +151,7 @@ class EngineHost:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
         sink: Any = subprocess.DEVNULL
         if self._log_path is not None:
-            sink = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            sink = _open_log(self._log_path)
         try:
             popen = subprocess.Popen(
                 [sys.executable, "-m", "backends.host.child"],
@@ -329,6 +332,14 @@ class _Reply:
             self._request = replace(self._request, decoder=Decoder.PLAIN, high="", read_high=False)
             return Notice(f"The engine ended again ({died}); the reply goes on at {self._request.tier} alone.")
         return Notice(f"The engine ended ({died}) and was restarted; the reply goes on.")
+
+
+def _open_log(path: Path) -> int:
+    """The host's log, started anew (the old one kept as ``.1``) when it has grown."""
+    with suppress(OSError):
+        if path.stat().st_size > _LOG_BYTES:
+            path.replace(path.with_name(path.name + ".1"))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
 def _error_of(failed: Failed) -> BackendError:

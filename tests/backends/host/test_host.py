@@ -223,3 +223,14 @@ def test_lone_surrogates_do_not_stop_a_request():
 def test_garbage_on_the_wire_is_a_host_error(line):
     with pytest.raises(HostError):
         wire.read_order(line)
+
+
+def test_the_hosts_log_is_bounded(tiny_tiers, tmp_path, monkeypatch):
+    monkeypatch.setattr("backends.host.client._LOG_BYTES", 100)
+    log = tmp_path / "engine.log"
+    log.write_bytes(b"x" * 200)
+    host = EngineHost(log)
+    host.load(spec(tiny_tiers, "4-bit"))
+    host.close()
+    assert (tmp_path / "engine.log.1").stat().st_size == 200
+    assert log.stat().st_size < 200
