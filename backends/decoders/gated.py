@@ -190,8 +190,7 @@ def _speculative(pair: Pair, logits: Logits, high_logits: Logits | None) -> Gene
         pair.unread = [steps[-1].token]
         # 4) Hand out what is certain.
         lookup.extend([step.token for step in steps])
-        for step in steps:
-            yield step
+        yield from steps
         if reason:
             return reason
 
