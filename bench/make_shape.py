@@ -1,7 +1,7 @@
 """A Llama shape with random weights as a 16-bit GGUF: what a model of that size costs, whatever it says.
 
-Speeds and memory of an engine depend on a model's shape, not on what it learnt. The file is written tensor by tensor, so
-it may be larger than memory; the same seed gives the same bytes.
+Speeds and memory of an engine depend on a model's shape, not on what it learnt. The file is written tensor by tensor,
+so it may be larger than memory; the same seed gives the same bytes.
 
     python -m bench.make_shape --shape 1.1b --out build/shape-1.1b-F16.gguf
 """

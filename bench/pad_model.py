@@ -1,10 +1,10 @@
 """Make a small model cost what a large one costs, without changing what it says.
 
 Feed-forward blocks are widened with random rows whose output columns are zero; extra layers, if wanted, have random
-insides and zero output projections. Every added product is computed and adds nothing. Zero columns lie in quantization
-blocks of their own (the original width is a multiple of 256), so the original weights quantize exactly as before and the
-results stay the same at every tier. Extra layers are for 16 and 8 bits only: llama.cpp's Q4_K_M gives some layers more
-bits by their place among all layers, so with more layers other ones would get them.
+insides and zero output projections. Every added product is computed and adds nothing. Zero columns lie in
+quantization blocks of their own (the original width is a multiple of 256), so the original weights quantize exactly
+as before and the results stay the same at every tier. Extra layers are for 16 and 8 bits only: llama.cpp's Q4_K_M
+gives some layers more bits by their place among all layers, so with more layers other ones would get them.
 
     python -m bench.pad_model --gguf backends/pocket/pocket-F16.gguf --target 0.6b --out build/pocket-0.6b-F16.gguf
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -176,7 +175,7 @@ def pad(path: Path, out: Path, plan: Plan, seed: int = 0, label: str = "") -> No
         partial.unlink(missing_ok=True)
         raise
     writer.close()
-    os.replace(partial, out)
+    partial.replace(out)
 
 
 def main() -> None:

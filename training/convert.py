@@ -1,8 +1,8 @@
-"""Turn a checkpoint into what others can load: safetensors in the Hugging Face layout, and a 16-bit GGUF.
+r"""Turn a checkpoint into what others can load: safetensors in the Hugging Face layout, and a 16-bit GGUF.
 
 Both hold the same 16-bit numbers: weights are rounded to float16 once, here, and what is measured is what is shipped.
 
-    python -m training.convert --run build/pocket/run --tokenizer build/pocket/tokenizer.json --out build/pocket/hf \\
+    python -m training.convert --run build/pocket/run --tokenizer build/pocket/tokenizer.json --out build/pocket/hf \
         --gguf backends/pocket/pocket-F16.gguf
 """
 
@@ -184,10 +184,12 @@ def main() -> None:
         raise SystemExit(f"the GGUF splits these texts otherwise than the tokenizer: {different}")
     error = compare_logits(arguments.gguf, model, tokenizer, SAMPLE_TEXTS)
     print(
-        f"{arguments.gguf}: {model.shape.parameters / 1e6:.2f}M parameters, {arguments.gguf.stat().st_size / 1e6:.1f} MB"
+        f"{arguments.gguf}: {model.shape.parameters / 1e6:.2f}M parameters, "
+        f"{arguments.gguf.stat().st_size / 1e6:.1f} MB"
     )
     print(
-        f"{len(SAMPLE_TEXTS)} texts split alike; largest difference of a logit between llama.cpp and PyTorch: {error:.2g}"
+        f"{len(SAMPLE_TEXTS)} texts split alike; "
+        f"largest difference of a logit between llama.cpp and PyTorch: {error:.2g}"
     )
 
 

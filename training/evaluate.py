@@ -1,10 +1,10 @@
-"""Measure the pocket model at 16, 8 and 4 bits, and what it is compared with.
+r"""Measure the pocket model at 16, 8 and 4 bits, and what it is compared with.
 
 Held-out prose (bits a byte), held-out questions with the passage and with distractors (exact match, F1, citation),
-questions without an answer (refusal), and the gap between the tiers (top-1 agreement, KL divergence). All text comes from
-documents that no training run saw; SQuAD's development set is used for nothing else.
+questions without an answer (refusal), and the gap between the tiers (top-1 agreement, KL divergence). All text comes
+from documents that no training run saw; SQuAD's development set is used for nothing else.
 
-    python -m training.evaluate --gguf backends/pocket/pocket-F16.gguf --data build/pocket/data \\
+    python -m training.evaluate --gguf backends/pocket/pocket-F16.gguf --data build/pocket/data \
         --eval ../shared/eval --json training/results.json
 """
 
@@ -176,7 +176,7 @@ def invented(rng: random.Random, count: int) -> list[Question]:
     """Invented facts among two of the same kind: fresh names, so only looking up helps."""
     items = []
     for _ in range(count):
-        relation = rng.choice(facts.RELATIONS)
+        relation = rng.choice(facts.relations())
         made = [facts.make_fact(rng, relation) for _ in range(3)]
         place = rng.randrange(3)
         items.append(

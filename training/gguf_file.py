@@ -1,12 +1,12 @@
 """Writing a Llama-shaped GGUF, tensor by tensor, so that a file may be larger than memory.
 
-Names and layout follow llama.cpp: matrices are (rows, columns) as in PyTorch, norms stay in 32 bits, and the rows of the
-query and key projections are interleaved, because llama.cpp turns neighbouring pairs where Hugging Face turns halves.
+Names and layout follow llama.cpp: matrices are (rows, columns) as in PyTorch, norms stay in 32 bits, and the rows of
+the query and key projections are interleaved, because llama.cpp turns neighbouring pairs where Hugging Face turns
+halves.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +105,7 @@ def write_gguf(
         partial.unlink(missing_ok=True)
         raise
     writer.close()
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def add_metadata(writer: Any, shape: Shape, vocabulary: Vocabulary, about: dict[str, str]) -> None:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from training import facts
 from training.formats import REFUSAL, REFUSAL_RU, SYSTEM_PROMPT, Message, grounded_question, render, system_prompt
@@ -20,7 +19,6 @@ from training.sources import Row
 # Passages are prose too: reading them counts a little, so that a batch of long passages and short answers teaches more
 # than the answers. Answers always count in full.
 READ_WEIGHT = 0.2
-TEXTS = Path(__file__).parent / "texts"
 Turn = tuple[str, str]
 
 SYSTEMS = (
@@ -43,11 +41,17 @@ UNKNOWN = (
 @cache
 def intents(name: str) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
     """Questions and replies of one file in ``texts``."""
-    lines = (TEXTS / name).read_text(encoding="utf-8").splitlines()
-    pairs = [line.split("=>") for line in lines if line and not line.startswith("#")]
+    pairs = [line.split("=>") for line in facts.lines_of(name)]
     return tuple(
         (tuple(q.strip() for q in asked.split("|")), tuple(a.strip() for a in told.split("|"))) for asked, told in pairs
     )
+
+
+@cache
+def exchanges(name: str) -> tuple[Turn, ...]:
+    """Single exchanges of one file in ``texts``, with slots to fill."""
+    pairs = [line.split(" => ") for line in facts.lines_of(name)]
+    return tuple((said, told) for said, told in pairs)
 
 
 def typed(text: str, rng: random.Random) -> str:
@@ -96,37 +100,19 @@ def arithmetic(rng: random.Random) -> Turn:
 
 def chat_about(rng: random.Random) -> Turn:
     """The person says something about themselves; the reply picks up their words."""
-    thing, place, food = rng.choice(facts.KIN), facts.draw("city", rng), rng.choice(facts.FOODS)
-    name, job, colour = facts.draw("person1", rng), rng.choice(facts.JOBS), rng.choice(facts.COLOURS)
-    hobby = rng.choice(
-        ["reading", "swimming", "cooking", "music", "chess", "running", "painting", "dancing", "gardening", "football", "films", "tennis", "hiking"]
-    )
-    return rng.choice(
-        (
-            (f"I like {hobby}", f"{facts.capital(hobby)} is a nice hobby. How often do you do it?"),
-            (f"I love {food}", f"{facts.capital(food)} can be very good. Do you eat it often?"),
-            (f"My {thing} is a {job}", f"That sounds interesting. Does your {thing} like being a {job}?"),
-            (f"I live in {place}", f"{place}, I see. Do you like living there?"),
-            (f"I am from {place}", f"Nice to meet you. What is {place} like?"),
-            (f"My name is {name}", f"Nice to meet you, {name}! How can I help you?"),
-            (f"I am {name}", f"Nice to meet you, {name}! How can I help you?"),
-            (f"Call me {name}", f"All right, {name}. How can I help you?"),
-            (f"I am a {job}", f"Being a {job} sounds interesting. What do you like about it?"),
-            (f"I work as a {job}", f"That is good work. What do you like about being a {job}?"),
-            (f"I am going to {place}", f"Have a good trip to {place}! When do you leave?"),
-            (f"I will visit my {thing} tomorrow", f"I hope you have a good time with your {thing}."),
-            (f"I bought a {colour} car", f"A {colour} car! I hope you enjoy it."),
-            (f"Do you like {hobby}?", f"I am a program, so I cannot enjoy {hobby}. Do you like it?"),
-            (f"Do you know {name}?", f"No, I do not know {name}. Who is it?"),
-            (f"Let's talk about {hobby}", f"With pleasure. What do you like about {hobby}?"),
-        )
-    )
+    kin, city, food = facts.word("kin", rng), facts.draw("city", rng), facts.word("food", rng)
+    name, job, colour = facts.draw("person1", rng), facts.word("job", rng), facts.word("colour", rng)
+    hobby = facts.word("hobby", rng)
+    fill = {"kin": kin, "place": city, "food": food, "name": name, "job": job, "colour": colour, "hobby": hobby}
+    said, told = rng.choice(exchanges("chatabout.en.txt"))
+    fill |= {"Food": facts.capital(food), "Hobby": facts.capital(hobby)}
+    return said.format(**fill), told.format(**fill)
 
 
 def remembered(rng: random.Random, russian: bool) -> tuple[Turn, Turn]:
     """Something to remember, and the question that asks for it later."""
     if russian:
-        own = facts.make_own_fact_ru(rng)
+        own = facts.make_own_fact(rng, russian=True)
         asked = rng.choice(("Запомни, что {}.", "запомни: {}", "Пожалуйста, запомни, что {}."))
         return (asked.format(own.said), f"Я запомню, что {own.told}."), (own.question, f"{facts.capital(own.told)}.")
     own = facts.make_own_fact(rng)
@@ -154,7 +140,7 @@ def remembered(rng: random.Random, russian: bool) -> tuple[Turn, Turn]:
 
 def remembered_other(rng: random.Random) -> tuple[Turn, Turn]:
     """The same about somebody or something else."""
-    fact = facts.make_fact(rng, rng.choice(facts.RELATIONS))
+    fact = facts.make_fact(rng, rng.choice(facts.relations()))
     body = fact.statement.rstrip(".")
     if body.startswith(("The ", "We ", "You ", "By ", "In ", "Use ", "Come ", "About ", "Call ", "Opening ", "A ")):
         body = body[0].lower() + body[1:]
@@ -176,7 +162,7 @@ def notes_block(rng: random.Random) -> tuple[list[str], list[Turn]]:
             )
             turns.append((own.question, f"{facts.capital(own.told)}."))
         else:
-            fact = facts.make_fact(rng, rng.choice(facts.RELATIONS))
+            fact = facts.make_fact(rng, rng.choice(facts.relations()))
             notes.append(fact.statement)
             turns.append((fact.question, fact.answer))
     return notes, [rng.choice(turns)]
@@ -184,7 +170,7 @@ def notes_block(rng: random.Random) -> tuple[list[str], list[Turn]]:
 
 def fact_passages(rng: random.Random, material: Material, russian: bool) -> list[Turn]:
     """Questions over passages of invented facts, with passages about other things and questions without an answer."""
-    relations = facts.RELATIONS_RU if russian else facts.RELATIONS
+    relations = facts.relations(russian)
     relation = rng.choice(relations)
     count = rng.choice((1, 1, 2, 3, 3, 4))
     # Hard distractors: the same relation of another subject.

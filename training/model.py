@@ -2,8 +2,8 @@
 
 RMSNorm before each block (Zhang & Sennrich 2019), rotary positions in the half-split layout of Hugging Face (Su et al.
 2021), SwiGLU feed-forward (Shazeer 2020), grouped-query attention (Ainslie et al. 2023), tied input and output
-embeddings, no biases. Parameter names are those of ``transformers.LlamaForCausalLM`` so that a state dict is a checkpoint
-of it as it stands. There is no cache and no sampling here: llama.cpp runs the model, this file trains it.
+embeddings, no biases. Parameter names are those of ``transformers.LlamaForCausalLM`` so that a state dict is a
+checkpoint of it as it stands. There is no cache and no sampling here: llama.cpp runs the model, this file trains it.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Pocket(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Draw fresh weights: fan-in scaled, and what writes into the stream starts at zero, so a new layer is silent."""
+        """Draw fresh weights: fan-in scaled; what writes into the stream starts at zero, so a new layer is silent."""
         for name, parameter in self.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 nn.init.zeros_(parameter)

@@ -1,8 +1,8 @@
 """Reading the corpus, and holding documents out before anything else looks at it.
 
-Documents differ by kind. Question answering comes as paragraphs of titled articles: the title (or the paragraph itself) is
-the document. Prose comes as consecutive rows of books without an identifier: the last rows of each source are held out
-as one block, with a gap as wide as a long book dropped before it, so that no book lies on both sides.
+Documents differ by kind. Question answering comes as paragraphs of titled articles: the title (or the paragraph
+itself) is the document. Prose comes as consecutive rows of books without an identifier: the last rows of each source
+are held out as one block, with a gap as wide as a long book dropped before it, so that no book lies on both sides.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Train the pocket model: resumable, deterministic given seed and device, on a CPU or a CUDA GPU.
 
 Progress is counted in tokens, so a run may be stopped, paused or shared with other work and still be the same run. A
-checkpoint holds weights, optimizer state and the position in the data; `--tokens` may be changed at a resume, which moves
-the cool-down. `--warm-start` begins from the weights of a released model instead of fresh ones.
+checkpoint holds weights, optimizer state and the position in the data; `--tokens` may be changed at a resume, which
+moves the cool-down. `--warm-start` begins from the weights of a released model instead of fresh ones.
 
     python -m training.train --data build/pocket/data --out build/pocket/run
     python -m training.train --data build/pocket/data --out build/pocket/run            # the same again: resumes
@@ -16,7 +16,6 @@ import ctypes
 import dataclasses
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -149,8 +148,9 @@ class Trainer:
     def gradients(self, parts: list[tuple[torch.Tensor, torch.Tensor]], total: torch.Tensor) -> float:
         """Add the gradients of all micro-batches to the model's.
 
-        With several workers each has a copy of the model, a fixed share of the micro-batches and one thread. On a shared
-        machine that is more than twice as fast as several threads inside every product, which all wait for the slowest.
+        With several workers each has a copy of the model, a fixed share of the micro-batches and one thread. On a
+        shared machine that is more than twice as fast as several threads inside every product, which all wait for
+        the slowest.
 
         Returns:
             The weighted sum of losses.
@@ -231,7 +231,7 @@ class Trainer:
         }
         partial = self.out / (CHECKPOINT + ".part")
         torch.save(state, partial)
-        os.replace(partial, self.out / CHECKPOINT)
+        partial.replace(self.out / CHECKPOINT)
 
     def resume(self) -> None:
         """Take up where the checkpoint in ``out`` stopped."""
