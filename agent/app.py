@@ -10,7 +10,7 @@ from agent import paths
 from agent.desk import Desk, State
 from agent.oversight import DefaultOverseer, Overseer
 from agent.paths import Folders
-from agent.recall import Memory, NullMemory
+from agent.recall import Memory
 from agent.session import Session
 from agent.settings import Settings
 from agent.shelf import Found
@@ -91,7 +91,7 @@ class Fovea:
                 folders,
                 tree,
                 engine if engine is not None else _host(folders, tree),
-                memory if memory is not None else _memory(settings, folders),
+                memory if memory is not None else _memory(settings, folders, tree),
                 overseer if overseer is not None else _overseer(settings),
                 LadderSpec(()) if engine is not None else None,
             )
@@ -169,8 +169,17 @@ def _host(folders: Folders, tree: Tree) -> Engine:
     return EngineHost(printed)
 
 
-def _memory(settings: Settings, folders: Folders) -> Memory:
-    return NullMemory()
+def _memory(settings: Settings, folders: Folders, tree: Tree) -> Memory:
+    from agent.local_memory import LocalMemory
+
+    memory = settings.memory
+    return LocalMemory(
+        folders.data,
+        model=memory.embedding_model,
+        index=memory.vector_index,
+        notes_tokens=memory.notes_tokens,
+        read_only=tree.read_only,
+    )
 
 
 def _overseer(settings: Settings) -> Overseer:

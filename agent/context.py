@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from agent.errors import PromptTooLongError
 from agent.values import Node, Passage
 from backends.types import Message
+from memory.safety import as_quotation, one_line
 
 Count = Callable[[Sequence[Message]], int]
 """Prompt tokens of messages in the model's template."""
@@ -104,10 +105,13 @@ def pack(
 
 
 def with_passages(question: str, passages: Sequence[Passage]) -> str:
-    """The newest message with its passages, in the form the built-in model is trained on."""
+    """The newest message with its passages, in the form the built-in model is trained on.
+
+    A passage is quoted so that it can pose neither as the next passage nor as the question.
+    """
     if not passages:
         return question
-    quoted = "\n".join(f"[{p.number}] ({_one_line(p.source)}) {_indented(p.text)}" for p in passages)
+    quoted = "\n".join(f"[{p.number}] ({one_line(p.source)}) {as_quotation(p.text)}" for p in passages)
     return f"Passages:\n{quoted}\n\nQuestion: {question}"
 
 
@@ -164,12 +168,3 @@ def _messages(system: str, nodes: Sequence[Node], passages: Sequence[Passage]) -
         else:
             result.append(Message(node.role, content))
     return tuple(result)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _indented(text: str) -> str:
-    """Later lines are indented and empty ones dropped: no passage can pose as the next one or as the question."""
-    return "\n ".join(line.rstrip() for line in text.strip().splitlines() if line.strip())

@@ -44,6 +44,9 @@ class Memory(Protocol):
     def accept_note(self, proposal: NoteProposal) -> str:
         """Write a proposal; returns the name of the file."""
 
+    def start(self) -> None:
+        """Prepare in the background what makes recall better; for programs that live longer than one message."""
+
     def close(self) -> None:
         """Give back files and models."""
 
@@ -69,6 +72,9 @@ class NullMemory:
         """Nothing."""
         return ""
 
+    def start(self) -> None:
+        """Nothing to prepare."""
+
     def close(self) -> None:
         """Nothing to give back."""
 
@@ -93,6 +99,10 @@ class Recalling:
             self._result = [], [f"Nothing was recalled: {error}"]
         finally:
             self._finished.set()
+
+    def done_within(self, seconds: float) -> bool:
+        """Whether it ends within this time."""
+        return self._finished.wait(seconds)
 
     def result(self, already_s: float = 0.0) -> tuple[list[Passage], list[str]]:
         """Wait for the rest of the deadline; ``already_s`` seconds of it are over."""

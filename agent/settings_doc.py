@@ -74,8 +74,14 @@ def _plain(value: Any) -> Any:
 
 
 def _kind(info: FieldInfo) -> str:
-    limits = [f"{sign} {getattr(m, name):g}" for m in info.metadata for name, sign in _LIMITS if hasattr(m, name)]
+    limits = [
+        f"{sign} {_number(getattr(m, name))}" for m in info.metadata for name, sign in _LIMITS if hasattr(m, name)
+    ]
     return _type(info.annotation) + (f" {', '.join(limits)}" if limits else "")
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 _LIMITS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))

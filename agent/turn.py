@@ -22,6 +22,9 @@ from agent.values import Node, Passage, Status
 from agent.writing import Draft, Job, Stage, Writing, listening
 from backends.types import LadderStatus, Message, Prefill, Request, Step
 
+SOON_S = 0.02
+"""A recall that needs no longer than this is not worth an extra request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:
@@ -127,10 +130,11 @@ class Turn:
         if not self.spec.recall or self.spec.question is None:
             found = self.desk.tree.passages(nodes[-1].id)
         elif memory.recall and memory.passages and type(self.desk.memory) is not NullMemory:
-            history = [node.text for node in nodes[:-1]][-6:]
+            history = [node.text for node in nodes[:-1] if node.role == "user"][-4:]
             began = time.monotonic()
             recalling = Recalling(self.desk.memory, nodes[-1].text, history, memory.budget_tokens, memory.deadline_s)
-            self._warm_up(nodes[:-1], tier)
+            if not recalling.done_within(SOON_S):
+                self._warm_up(nodes[:-1], tier)
             found, lines = recalling.result(time.monotonic() - began)
             self.said += lines
         return tuple(replace(p, enabled=p.uri not in off) for p in found[: memory.passages])

@@ -30,7 +30,9 @@ class Prompt:
 
 
 def from_file(path: Path, system: str = "") -> list[Prompt]:
-    """Prompts of a text file (one a line) or of JSON lines (``prompt`` with ``answer``, ``context``, ``group``, ``kind``).
+    """Prompts of a text file (one a line) or of JSON lines.
+
+    A JSON line is an object with ``prompt`` and, if wanted, ``answer``, ``context``, ``group`` and ``kind``.
 
     Raises:
         SettingsError: the file cannot be read, or a line is not a prompt.

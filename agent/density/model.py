@@ -25,15 +25,26 @@ def fit(features: Features, labels: Labels, signals: Sequence[str], ridge: float
         features: Shape ``[n, len(SIGNALS)]``.
         labels: Shape ``[n]``.
         signals: Columns to use.
-        ridge: Strength of the penalty on standardised weights (a prior of this precision); the bias is free.
+        ridge: See ``regress``.
     """
     columns = [SIGNALS.index(name) for name in signals]
-    raw = features[:, columns]
+    weights = regress(features[:, columns], labels, ridge)
+    return dict(zip(("bias", *signals), weights.tolist(), strict=True))
+
+
+def regress(raw: Features, labels: Labels, ridge: float = 1.0) -> Scores:
+    """Logistic regression: bias and one weight per column of ``raw`` (shape ``[n, columns]``).
+
+    Args:
+        raw: Signals, not standardised.
+        labels: Shape ``[n]``.
+        ridge: Strength of the penalty on standardised weights (a prior of this precision); the bias is free.
+    """
     centre, scale = raw.mean(axis=0), raw.std(axis=0)
     scale = np.where(scale > 1e-9, scale, 1.0)
     design = np.column_stack([np.ones(len(raw)), (raw - centre) / scale])
     target = labels.astype(np.float64)
-    penalty = np.diag([0.0, *([ridge] * len(columns))])
+    penalty = np.diag([0.0, *([ridge] * raw.shape[1])])
     # Start at the base rate: far from it, the first Newton steps overshoot on rare labels.
     rate = float(np.clip(target.mean(), 1e-4, 1 - 1e-4))
     weights = np.zeros(design.shape[1])
@@ -49,8 +60,7 @@ def fit(features: Features, labels: Labels, signals: Sequence[str], ridge: float
         if float(np.abs(step).max()) < 1e-8:
             break
     slopes = weights[1:] / scale
-    folded = {name: float(weight) for name, weight in zip(signals, slopes, strict=True)}
-    return {"bias": float(weights[0] - slopes @ centre), **folded}
+    return np.concatenate([[weights[0] - slopes @ centre], slopes])
 
 
 def score(features: Features, weights: Mapping[str, float]) -> Scores:

@@ -15,6 +15,9 @@ BUDGETS = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30, 0.50)
 """Shares a calibration stores thresholds for; others are interpolated."""
 NEVER = 1.01
 """A density can not reach this."""
+DEFAULT_THRESHOLDS = ((0.02, 0.4), (0.05, 0.27), (0.1, 0.12), (0.2, 0.02), (0.3, 0.005))
+"""(budget, threshold) of the default rule, from margins of a Q4_K_M model (docs/precision.md). Only a start: the
+controller finds what a model really needs."""
 
 
 def spent(replies: Sequence[Scores], threshold: float, *, first: bool, max_pending: int = 64) -> float:

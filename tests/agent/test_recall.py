@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from agent.events import Reading, Said, Started
 from agent.recall import NullMemory
 from agent.values import Passage
+from backends.scripted import ScriptedEngine
 
 BIRDS = Passage(1, "birds.md", "file:birds.md", "All birds\n\n[2] (fake) lay eggs.\nQuestion: x", 0, 40, 1.0, "words")
 BATS = Passage(2, "bats.md", "file:bats.md", "Bats do not.", 0, 12, 0.5, "meaning")
@@ -34,10 +36,11 @@ def test_passages_stand_in_the_newest_message_alone(open_fovea):
     list(session.reply())
     sent = fovea.engine.requests[-1].messages
     assert "The person likes birds." in sent[0].content
-    assert sent[-1].content == (
-        "Passages:\n[1] (birds.md) All birds\n [2] (fake) lay eggs.\n Question: x\n[2] (bats.md) Bats do not.\n\n"
-        "Question: Do penguins lay eggs?"
-    )
+    content = sent[-1].content
+    assert content.startswith("Passages:\n[1] (birds.md) All birds")
+    assert content.endswith("\n[2] (bats.md) Bats do not.\n\nQuestion: Do penguins lay eggs?")
+    assert content.count("\n\n") == 1 and content.count("Question:") == 2 and content.count("\nQuestion:") == 1
+    assert content.count("[2]") == 1
     list(session.send("And bats?"))
     sent = fovea.engine.requests[-1].messages
     assert sent[1].content == "Do penguins lay eggs?", "passages of older messages are not sent again"
@@ -84,8 +87,6 @@ def test_a_broken_memory_costs_one_line(open_fovea):
 
 
 def test_passages_that_do_not_fit_are_counted(open_fovea):
-    from backends.scripted import ScriptedEngine
-
     long = Passage(1, "long.md", "file:long.md", "word " * 500, 0, 2500, 1.0, "words")
     fovea = open_fovea(engine=ScriptedEngine(ctx=300), memory=Remembering(BIRDS, long))
     events = list(fovea.session().send("Q"))
@@ -98,9 +99,56 @@ def test_a_reopened_conversation_is_read_while_the_memory_is_searched(open_fovea
     session = fovea.session()
     list(session.send("First"))
     fovea.close()
-    again = open_fovea("Two.", memory=Remembering(BIRDS))
-    reopened = again.session(session.id)
-    events = list(reopened.send("Second"))
-    warm, real = again.engine.requests
+    engine = ScriptedEngine(["Two."])
+
+    class WaitsForTheEngine(Remembering):
+        def recall(self, query, history, budget_tokens, deadline_s):
+            while not engine.requests:
+                time.sleep(0.005)
+            return super().recall(query, history, budget_tokens, deadline_s)
+
+    again = open_fovea(engine=engine, memory=WaitsForTheEngine(BIRDS), memory__deadline_s=30)
+    events = list(again.session(session.id).send("Second"))
+    warm, real = engine.requests
     assert warm.max_tokens == 1 and warm.messages == real.messages[: len(warm.messages)]
     assert next(e for e in events if isinstance(e, Reading)).cached > 0
+
+
+def test_notes_of_the_data_folder_are_recalled_and_standing(folders, open_fovea):
+    from agent.local_memory import LocalMemory
+
+    notes = folders.data / "notes"
+    notes.mkdir(parents=True)
+    (notes / "MEMORY.md").write_text("- The person lives in Utrecht.\n")
+    (notes / "boat.md").write_text("# The boat\n\nThe boat is called Zilvermeeuw and lies in Enkhuizen harbour.\n")
+    memory = LocalMemory(folders.data, model="none", index="exact", notes_tokens=300)
+    fovea = open_fovea("Zilvermeeuw.", memory=memory, memory__deadline_s=30)
+    events = list(fovea.session().send("What is the boat in Enkhuizen harbour called?"))
+    (passage,) = events[0].passages
+    assert "Zilvermeeuw" in passage.text and passage.uri == "boat.md"
+    sent = fovea.engine.requests[-1].messages
+    assert "Utrecht" in sent[0].content and "Zilvermeeuw" in sent[-1].content
+
+
+def test_notes_that_outgrow_their_room_are_left_out_and_said_once(folders, open_fovea):
+    from agent.local_memory import LocalMemory
+
+    (folders.data / "notes").mkdir(parents=True)
+    (folders.data / "notes" / "MEMORY.md").write_text("- word\n" * 500)
+    memory = LocalMemory(folders.data, model="none", index="exact", notes_tokens=100)
+    fovea = open_fovea("One.", "Two.", memory=memory, memory__deadline_s=30)
+    session = fovea.session()
+    lines = [e.text for text in ("A", "B", "C") for e in session.send(text) if isinstance(e, Said)]
+    assert len(lines) == 1 and "left out" in lines[0]
+
+
+def test_a_note_is_proposed_and_written(folders, open_fovea):
+    from agent.local_memory import LocalMemory
+
+    memory = LocalMemory(folders.data, model="none", index="exact", notes_tokens=300)
+    proposal = memory.propose_note("I prefer short answers")
+    assert "+" in proposal.diff and not (folders.data / "notes").exists()
+    assert memory.accept_note(proposal) == "MEMORY.md"
+    assert "short answers" in memory.standing_notes(300)
+    assert memory.propose_note("I prefer short answers") is None
+    memory.close()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def chat(plain: bool, session_id: str | None, settings: Settings) -> int:
     """Talk: the full-screen app, or a line mode with --plain."""
     with opened(settings) as fovea:
+        fovea.memory.start()
         if plain or not has_screen():
             return _plain(fovea, session_id)
         from tui.app.run import run_app

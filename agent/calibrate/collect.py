@@ -1,0 +1,103 @@
+"""Replies of the low tier and the high tier's reading of them: the raw material of a calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agent.calibrate.prompts import Prompt
+from agent.density.labels import Example, example
+from backends.engine import Engine
+from backends.errors import BackendError
+from backends.types import Decoder, Done, Event, Failed, Gate, Request, Sampling, Step
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One finished reply."""
+
+    steps: tuple[Step, ...]
+    done: Done
+
+
+def write(engine: Engine, request: Request) -> Reply:
+    """Run a request to its end. Raises BackendError when it fails."""
+    steps: list[Step] = []
+    done: Done | None = None
+    events = engine.run(request)
+    for event in events:
+        if isinstance(event, Step):
+            steps.append(event)
+        else:
+            done = _end(event) or done
+    if done is None:
+        raise BackendError("The engine ended a reply without saying why")
+    return Reply(tuple(steps), done)
+
+
+def _end(event: Event) -> Done | None:
+    if isinstance(event, Failed):
+        raise BackendError(event.text)
+    return event if isinstance(event, Done) else None
+
+
+def examples(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    low: str,
+    high: str,
+    *,
+    tokens: int,
+    sampling: Sampling,
+    progress: Progress = lambda share: None,
+) -> list[Example]:
+    """Write at ``low``, read at ``high``. Prompts that do not fit into the context are left out.
+
+    Raises:
+        BackendError: the engine failed.
+    """
+    found = []
+    for at, prompt in enumerate(prompts):
+        progress(at / len(prompts))
+        if not fits(engine, prompt, tokens):
+            continue
+        # The high tier reads the prompt, as in a gated reply: the low tier's signals depend on whose cache it has.
+        reply = write(
+            engine, Request(prompt.messages, low, high=high, read_high=True, sampling=sampling, max_tokens=tokens)
+        )
+        if reply.steps:
+            reading = engine.score(prompt.messages, [step.token for step in reply.steps], high, low)
+            found.append(example(reply.steps, reading))
+    progress(1.0)
+    return found
+
+
+def spent_for_real(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    low: str,
+    high: str,
+    gate: Gate,
+    *,
+    tokens: int,
+    sampling: Sampling,
+) -> float:
+    """Share of tokens at the high tier when gated replies are really written (0..1)."""
+    spent = every = 0
+    for prompt in prompts:
+        if not fits(engine, prompt, tokens):
+            continue
+        request = Request(
+            prompt.messages, low, Decoder.GATED, high, gate=gate, read_high=True, sampling=sampling, max_tokens=tokens
+        )
+        usage = write(engine, request).done.usage
+        spent += usage.high_tokens
+        every += usage.completion_tokens
+    return spent / every if every else 0.0
+
+
+def fits(engine: Engine, prompt: Prompt, tokens: int) -> bool:
+    """Whether prompt and reply fit into the context."""
+    return engine.count(prompt.messages) + tokens <= engine.status().ctx

@@ -1,0 +1,117 @@
+"""From examples to a calibration: choose signals, fit, set thresholds, and say what held-out prompts show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.density.calibration import HeldOut, SignalTried
+from agent.density.labels import Example
+from agent.density.model import Scores, caught, fit, score
+from agent.density.select import BASELINE, BUDGETS, Selection, select, stacked
+from agent.density.thresholds import BUDGETS as STORED
+from agent.density.thresholds import spent, threshold_for
+from agent.measure.stats import Estimate, auroc, bootstrap
+from backends.gate import DEFAULT_WEIGHTS
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A density model and what it is worth."""
+
+    weights: dict[str, float]
+    thresholds: tuple[tuple[float, float], ...]
+    turn_thresholds: tuple[tuple[float, float], ...]
+    held_out: HeldOut
+    tried: tuple[SignalTried, ...]
+    note: str
+
+
+def fit_density(train: Sequence[Example], choose: Sequence[Example], held_out: Sequence[Example]) -> Fitted:
+    """Fit on ``train``, choose signals and thresholds on ``choose``, report on ``held_out``.
+
+    A choice of signals that held-out prompts do not confirm is dropped for the margin alone: the best of a dozen tries
+    looks good by luck.
+    """
+    selection = select(train, choose)
+    weights = fit(*stacked([*train, *choose]), selection.signals)
+    note = selection.note
+    if len(selection.signals) > 1:
+        alone = fit(*stacked([*train, *choose]), (BASELINE,))
+        gain = difference(held_out, weights, alone)
+        if gain.low <= 0:
+            names = ", ".join(selection.signals[1:])
+            note = (
+                f"{names} looked better, but not on the held-out prompts ({gain.percent()}): the margin alone is used"
+            )
+            weights, selection = alone, Selection((BASELINE,), selection.tried)
+    known = [*train, *choose]
+    scores = [score(example.features, weights) for example in known]
+    return Fitted(
+        weights=weights,
+        thresholds=tuple((budget, threshold_for(scores, budget)) for budget in STORED),
+        turn_thresholds=_turns(scores),
+        held_out=report(held_out, weights, scores),
+        tried=tuple(
+            SignalTried(
+                t.signal, t.gain.value, t.gain.low, t.gain.high, t.kept and t.signal in selection.signals
+            )
+            for t in selection.tried
+        ),
+        note=note,
+    )  # fmt: skip
+
+
+def report(examples: Sequence[Example], weights: dict[str, float], known: Sequence[Scores]) -> HeldOut:
+    """Held-out figures of a density model whose thresholds come from ``known`` scores."""
+    scores = [score(example.features, weights) for example in examples]
+    default = [score(example.features, dict(DEFAULT_WEIGHTS)) for example in examples]
+    forks = [example.forks for example in examples]
+    played = {f"{b:.0%}": spent(scores, threshold_for(known, b), first=True) for b in BUDGETS}
+    labels = np.concatenate(forks)
+    return HeldOut(
+        prompts=len(examples),
+        tokens=len(labels),
+        forks=int(labels.sum()),
+        auroc=auroc(np.concatenate(scores), labels),
+        caught={f"{b:.0%}": _triple(caught_estimate(scores, forks, b)) for b in BUDGETS},
+        caught_default={f"{b:.0%}": _triple(caught_estimate(default, forks, b)) for b in BUDGETS},
+        spent=played,
+    )
+
+
+def caught_estimate(scores: Sequence[Scores], forks: Sequence[np.ndarray], budget: float) -> Estimate:
+    """Share of forks caught at a budget, resampled over prompts."""
+    return bootstrap(
+        forks,
+        lambda at: caught(np.concatenate([scores[i] for i in at]), np.concatenate([forks[i] for i in at]), budget),
+        draws=500,
+    )
+
+
+def difference(examples: Sequence[Example], weights: dict[str, float], baseline: dict[str, float]) -> Estimate:
+    """Forks caught with one model minus another (mean over ``BUDGETS``), resampled over prompts."""
+    new = [score(example.features, weights) for example in examples]
+    old = [score(example.features, baseline) for example in examples]
+    forks = [example.forks for example in examples]
+
+    def figure(at: np.ndarray) -> float:
+        labels = np.concatenate([forks[i] for i in at])
+        ours, theirs = np.concatenate([new[i] for i in at]), np.concatenate([old[i] for i in at])
+        return float(np.mean([caught(ours, labels, b) - caught(theirs, labels, b) for b in BUDGETS]))
+
+    return bootstrap(forks, figure, draws=500)
+
+
+def _turns(scores: Sequence[Scores]) -> tuple[tuple[float, float], ...]:
+    """Mean density from which on a reply is among the densest share of turns."""
+    means = np.asarray([float(reply.mean()) for reply in scores if len(reply)])
+    if len(means) < 4:
+        return ()
+    return tuple((budget, float(np.quantile(means, 1 - budget))) for budget in (0.05, 0.1, 0.2, 0.3, 0.5))
+
+
+def _triple(estimate: Estimate) -> tuple[float, float, float]:
+    return estimate.value, estimate.low, estimate.high

@@ -1,0 +1,176 @@
+"""The agent's memory port over the memory room: notes and the knowledge base of the data folder.
+
+Nothing is opened before it is needed, and nothing heavy is loaded where there is nothing to find. The search goes by
+words until ``start`` has loaded the embedding model in the background, which long-lived programs do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.recall import NoteProposal
+from agent.values import Passage
+from memory.errors import MemoryRoomError, NoteBudgetError
+
+if TYPE_CHECKING:
+    from memory.kb import KnowledgeBase
+    from memory.notes import NotesFolder, Proposal
+    from memory.recall.engine import Recaller
+    from memory.recall.values import Passage as Found
+
+NOTES = "notes"
+START_AFTER_S = 2.0
+"""The embedding library takes seconds to import; the first screen comes first."""
+
+
+class LocalMemory:
+    """Recall over one data folder. All methods may be called from any thread."""
+
+    def __init__(self, data: Path, *, model: str, index: str, notes_tokens: int, read_only: bool = False) -> None:
+        self._data = data
+        self._model = model
+        self._index = index
+        self._read_only = read_only
+        self._notes_tokens = notes_tokens
+        self._opening = threading.Lock()
+        self._base: KnowledgeBase | None = None
+        self._words: Recaller | None = None
+        self._meaning: Recaller | None = None
+        self._by_meaning = False
+        self._timer: threading.Timer | None = None
+        self._waiting: list[str] = []
+        self._told: set[str] = set()
+        self._closed = False
+
+    def start(self) -> None:
+        """Load the embedding model soon, in the background, where there is something it could find."""
+        if self._timer is None and self._has_documents():
+            self._timer = threading.Timer(START_AFTER_S, self._start_now)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def recall(
+        self, query: str, history: Sequence[str], budget_tokens: int, deadline_s: float
+    ) -> tuple[list[Passage], list[str]]:
+        """Passages for a message, best first, and lines for the person. Never raises for a store in trouble."""
+        if not self._has_documents() and not self._has_notes():
+            return [], self._lines([])
+        try:
+            found = self._recaller().recall(query, budget_tokens, previous=history, deadline_s=deadline_s)
+        except MemoryRoomError as error:
+            return [], self._lines([f"Nothing was recalled: {error}"])
+        return [_passage(one) for one in found.passages], self._lines(found.notices)
+
+    def standing_notes(self, budget_tokens: int) -> str:
+        """MEMORY.md whole, or nothing (said with the next recall) when it does not fit or cannot be read."""
+        try:
+            return self.notes().memory().text
+        except NoteBudgetError as error:
+            self._problem(f"Your notes are left out: {error}")
+        except MemoryRoomError as error:
+            self._problem(f"Your notes cannot be read: {error}")
+        return ""
+
+    def propose_note(self, text: str) -> NoteProposal | None:
+        """How the notes would change to hold ``text``; ``None`` when they say so already."""
+        from memory.notes import propose
+
+        proposal = propose(self.notes(), text)
+        return NoteProposal(proposal.file, proposal.diff, proposal) if proposal.needed else None
+
+    def accept_note(self, proposal: NoteProposal) -> str:
+        """Write an approved proposal; returns the name of the file."""
+        from memory.notes import Proposal, apply, propose
+
+        change = proposal.token
+        wanted: Proposal = change if isinstance(change, Proposal) else propose(self.notes(), proposal.diff)
+        return apply(self.notes(), wanted).name
+
+    def notes(self) -> NotesFolder:
+        """The folder of notes."""
+        from memory.notes import NotesFolder
+
+        return NotesFolder(self._data / NOTES, memory_budget=self._notes_tokens)
+
+    def close(self) -> None:
+        """End background work and close the store."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._opening:
+            for recaller in (self._words, self._meaning):
+                if recaller is not None:
+                    recaller.close()
+            if self._base is not None:
+                self._base.close()
+            self._base = self._words = self._meaning = None
+
+    # Inside -----------------------------------------------------------------------------------------------------
+
+    def _has_documents(self) -> bool:
+        return (self._data / "memory.db").exists()
+
+    def _has_notes(self) -> bool:
+        folder = self._data / NOTES
+        return folder.is_dir() and next(folder.rglob("*.md"), None) is not None
+
+    def _recaller(self) -> Recaller:
+        """The recaller to use now; opens the store and takes in edited notes."""
+        from memory.notes.index import sync
+
+        with self._opening:
+            if self._closed:
+                raise MemoryRoomError("fovea is being closed")
+            if self._base is None:
+                self._base, self._words, self._meaning = self._opened()
+            if self._has_notes() and not self._read_only:
+                sync(self.notes(), self._base.store)
+            chosen = self._meaning if self._by_meaning else self._words
+        if chosen is None:
+            raise MemoryRoomError("the store is not open")
+        return chosen
+
+    def _opened(self) -> tuple[KnowledgeBase, Recaller, Recaller]:
+        from memory.kb import KnowledgeBase, KnowledgeSettings
+        from memory.recall.engine import Recaller
+
+        settings = KnowledgeSettings(model=self._model, index=self._index)
+        base = KnowledgeBase(self._data, settings, read_only=self._read_only)
+        return base, Recaller(base.store), Recaller(base.store, base.embedder.get)
+
+    def _start_now(self) -> None:
+        try:
+            self._recaller()
+            if self._base is not None and self._model != "none":
+                self._base.start()
+                self._by_meaning = True
+        except MemoryRoomError as error:
+            self._problem(f"Search by meaning is off: {error}")
+
+    def _problem(self, line: str) -> None:
+        self._waiting.append(line)
+
+    def _lines(self, lines: Sequence[str]) -> list[str]:
+        """Lines that were not said yet: the same trouble with every message is one line, not many."""
+        fresh = [line for line in dict.fromkeys([*self._waiting, *lines]) if line not in self._told]
+        self._waiting.clear()
+        self._told.update(fresh)
+        return fresh
+
+
+def _passage(one: Found) -> Passage:
+    return Passage(
+        number=one.number,
+        source=one.title,
+        uri=one.uri,
+        text=one.text,
+        start=one.start,
+        end=one.end,
+        score=one.scores.relevance,
+        why=one.why,
+        page=one.page,
+        heading=" › ".join(one.heading),
+    )
