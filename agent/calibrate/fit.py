@@ -10,7 +10,7 @@ import numpy as np
 from agent.density.calibration import HeldOut, SignalTried
 from agent.density.labels import Example
 from agent.density.model import Scores, caught, fit, score
-from agent.density.select import BASELINE, BUDGETS, Selection, select, stacked
+from agent.density.select import BASELINE, BUDGETS, Selection, gain_of, select, stacked
 from agent.density.thresholds import BUDGETS as STORED
 from agent.density.thresholds import spent, threshold_for
 from agent.measure.stats import Estimate, auroc, bootstrap
@@ -40,7 +40,8 @@ def fit_density(train: Sequence[Example], choose: Sequence[Example], held_out: S
     note = selection.note
     if len(selection.signals) > 1:
         alone = fit(*stacked([*train, *choose]), (BASELINE,))
-        gain = difference(held_out, weights, alone)
+        ours, theirs = ([score(example.features, each) for example in held_out] for each in (weights, alone))
+        gain = gain_of(held_out, ours, theirs)
         if gain.low <= 0:
             names = ", ".join(selection.signals[1:])
             note = (
@@ -89,20 +90,6 @@ def caught_estimate(scores: Sequence[Scores], forks: Sequence[np.ndarray], budge
         lambda at: caught(np.concatenate([scores[i] for i in at]), np.concatenate([forks[i] for i in at]), budget),
         draws=500,
     )
-
-
-def difference(examples: Sequence[Example], weights: dict[str, float], baseline: dict[str, float]) -> Estimate:
-    """Forks caught with one model minus another (mean over ``BUDGETS``), resampled over prompts."""
-    new = [score(example.features, weights) for example in examples]
-    old = [score(example.features, baseline) for example in examples]
-    forks = [example.forks for example in examples]
-
-    def figure(at: np.ndarray) -> float:
-        labels = np.concatenate([forks[i] for i in at])
-        ours, theirs = np.concatenate([new[i] for i in at]), np.concatenate([old[i] for i in at])
-        return float(np.mean([caught(ours, labels, b) - caught(theirs, labels, b) for b in BUDGETS]))
-
-    return bootstrap(forks, figure, draws=500)
 
 
 def _turns(scores: Sequence[Scores]) -> tuple[tuple[float, float], ...]:

@@ -82,17 +82,25 @@ def caught(scores: Scores, labels: Labels, budget: float) -> float:
 
     Ties at the edge count in proportion, so that a score with few values is not flattered by its order in memory.
     """
+    return float(caught_at(scores, labels, (budget,))[0])
+
+
+def caught_at(scores: Scores, labels: Labels, budgets: Sequence[float]) -> Scores:
+    """``caught`` for several budgets, with one sort."""
     forks = int(labels.sum())
-    room = budget * len(scores)
-    if not forks or room <= 0:
-        return float("nan") if not forks else 0.0
+    if not forks:
+        return np.full(len(budgets), np.nan)
     order = np.argsort(-scores, kind="stable")
-    edge = scores[order[min(int(np.ceil(room)), len(scores)) - 1]]
-    above, at = scores > edge, scores == edge
-    part = (room - above.sum()) / at.sum()
-    return float((labels[above].sum() + part * labels[at].sum()) / forks)
-
-
-def threshold_for(scores: Scores, budget: float) -> float:
-    """The density that ``budget`` of the tokens reach."""
-    return float(np.quantile(scores, 1.0 - min(max(budget, 0.0), 1.0))) if len(scores) else 0.5
+    ordered = scores[order]
+    found = np.concatenate([[0.0], np.cumsum(labels[order], dtype=np.float64)])
+    shares = np.zeros(len(budgets))
+    for i, budget in enumerate(budgets):
+        room = budget * len(scores)
+        if room <= 0:
+            continue
+        edge = ordered[min(int(np.ceil(room)), len(scores)) - 1]
+        above = int(np.searchsorted(-ordered, -edge, side="left"))
+        until = int(np.searchsorted(-ordered, -edge, side="right"))
+        part = (room - above) / (until - above)
+        shares[i] = (found[above] + part * (found[until] - found[above])) / forks
+    return shares

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.density.labels import Example, Features, Labels
-from agent.density.model import Scores, caught, fit, score
+from agent.density.model import Scores, caught_at, fit, score
 from agent.measure.stats import Estimate, bootstrap
 from backends.gate import SIGNALS
 
@@ -70,7 +70,7 @@ def select(train: Sequence[Example], validation: Sequence[Example], most: int = 
             if name in chosen:
                 continue
             scores = _scores(validation, fit(features, labels, [*chosen, name]))
-            trials.append((_gain(validation, scores, current), name, scores))
+            trials.append((gain_of(validation, scores, current), name, scores))
         gain, name, scores = max(trials, key=lambda trial: trial[0].low)
         better = gain.low > 0
         if len(chosen) == 1 or not better:
@@ -88,12 +88,13 @@ def _scores(examples: Sequence[Example], weights: dict[str, float]) -> list[Scor
     return [score(example.features, weights) for example in examples]
 
 
-def _gain(examples: Sequence[Example], scores: Sequence[Scores], baseline: Sequence[Scores]) -> Estimate:
+def gain_of(examples: Sequence[Example], scores: Sequence[Scores], baseline: Sequence[Scores]) -> Estimate:
+    """Forks caught more with one score than with another (mean over ``BUDGETS``), resampled over prompts."""
     labels = [example.forks for example in examples]
 
     def figure(at: np.ndarray) -> float:
         forks = np.concatenate([labels[i] for i in at])
         new, old = np.concatenate([scores[i] for i in at]), np.concatenate([baseline[i] for i in at])
-        return float(np.mean([caught(new, forks, b) - caught(old, forks, b) for b in BUDGETS]))
+        return float(np.mean(caught_at(new, forks, BUDGETS) - caught_at(old, forks, BUDGETS)))
 
     return bootstrap(labels, figure, draws=200)
