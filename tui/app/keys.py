@@ -79,8 +79,8 @@ CARD = [
     _key("card-stay", "s", "answer('stay')", "stay"),
     _key("card-both", "b", "answer('both')", "show both"),
     _key("card-several", "n", "answer('continuations')", "several"),
-    _key("card-always", "a", "answer('always')", "always in this conversation"),
-    _key("card-refuse", "r", "refuse", "refuse, saying why"),
+    _key("card-always", "a", "answer('always')", "always here"),
+    _key("card-refuse", "r", "refuse", "refuse and say why"),
     _key("card-leave", "escape", "leave", "decide later", show=False),
 ]
 

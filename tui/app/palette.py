@@ -22,11 +22,11 @@ def commands(app: FoveaApp) -> Iterator[SystemCommand]:
     """Everything that can be done, commands first, then keys that are no command."""
     chat = app.chat
     for command in COMMANDS:
-        title = f"/{command.name}"
+        line = f"/{command.name}"
         if command.key in _WITHOUT_ARGUMENT:
-            yield SystemCommand(title, f"{command.help} {command.args}", partial(chat.begin_command, f"{title} "))
+            yield SystemCommand(command.help, command.usage, partial(chat.begin_command, f"{line} "))
         else:
-            yield SystemCommand(title, command.help, partial(chat.call_later, chat.command, title))
+            yield SystemCommand(command.help, command.usage, partial(chat.call_later, chat.command, line))
     for binding in [*keys.CHAT, *keys.TRANSCRIPT]:
         if binding.id and not binding.id.startswith("pick-") and binding.description:
             key = keys.display(binding, app.key_changes)

@@ -20,9 +20,22 @@ if TYPE_CHECKING:
 @click.option(
     "--session", "--resume", "session_id", default=None, help="Open this conversation (id, its start, `last`)."
 )
+@click.option(
+    "--listen",
+    metavar="[HOST:]PORT",
+    is_flag=False,
+    flag_value="127.0.0.1:7860",
+    default=None,
+    help="Serve the app in a browser, on this machine only (127.0.0.1:7860).",
+)
+@click.option("--public", is_flag=True, help="With --listen: allow an address that others can reach; needs a token.")
 @with_settings
-def chat(plain: bool, session_id: str | None, settings: Settings) -> int:
+def chat(plain: bool, session_id: str | None, listen: str | None, public: bool, settings: Settings) -> int:
     """Talk: the full-screen app, or a line mode with --plain."""
+    if listen is not None:
+        from tui.app.listen import listen as serve
+
+        return serve(listen, public=public, arguments=("--session", session_id) if session_id else ())
     with opened(settings) as fovea:
         fovea.memory.start()
         if plain or not has_screen():
@@ -35,6 +48,8 @@ def chat(plain: bool, session_id: str | None, settings: Settings) -> int:
 
 def has_screen() -> bool:
     """Whether a full-screen program can run here."""
+    if os.environ.get("TEXTUAL_DRIVER"):
+        return True  # served in a browser: the other end of the pipe is a screen
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from pathlib import Path
 from typing import ClassVar
 
@@ -60,7 +62,18 @@ class ChatScreen(CommandsMixin):
     def load_model(self) -> None:
         """Load the ladder in a thread."""
         self.tell("loading the model")
+        loop = asyncio.get_running_loop()
+
+        def making(tier: str, done: float) -> None:
+            with contextlib.suppress(RuntimeError):  # the app was closed meanwhile
+                loop.call_soon_threadsafe(self._making, tier, done)
+
+        self.fovea.progress = making
         self.background(self.fovea.ladder, self._loaded)
+
+    def _making(self, tier: str, done: float) -> None:
+        if self.is_attached:
+            self.tell(f"making the {tier} tier, once: {done:.0%}")
 
     def _loaded(self, ladder: LadderStatus) -> None:
         from tui.app.widgets.welcome import Welcome

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tui.app.widgets.said import Said
 
 T = TypeVar("T")
+STAYS = 12.0
+"""Seconds a line stays in the status bar."""
 Events = Callable[[], Iterator[TurnEvent]]
 
 
@@ -122,9 +124,11 @@ class ChatBase(Screen[None]):
         in_background(work, arrived)
 
     def tell(self, text: str, *, problem: bool = False) -> None:
-        """Say one line in the status bar; it stays until something else is said."""
+        """Say one line in the status bar; it stays a while, or until something else is said."""
         self.state, self.problem = text, problem
         self.show_status()
+        if text:
+            self.set_timer(STAYS, lambda: self.tell("") if self.state == text else None)
 
     async def said_by_fovea(self, text: str, *, problem: bool = False) -> None:
         """Say one line at this place of the conversation."""

@@ -33,7 +33,7 @@ class MessagesMixin(ChatBase):
     def action_write(self) -> None:
         """Back to the prompt."""
         self.prompt.focus()
-        self.transcript.anchor()
+        self.transcript.follow()
 
     def action_slash(self) -> None:
         """Back to the prompt, beginning a command."""
@@ -197,9 +197,9 @@ class MessagesMixin(ChatBase):
     async def action_pick(self, number: int) -> None:
         """Pick a version by its place."""
         group = self.group_here()
-        if group is None or not group.beside or self.busy or number > len(group.nodes):
+        if group is None or not group.beside or self.busy or number > len(group.versions):
             return
-        chosen, among, blind = group.nodes[number - 1], [node.id for node in group.nodes], group.blind
+        chosen, among, blind = group.versions[number - 1], [node.id for node in group.versions], group.blind
         self.attempt(lambda: self.session.pick(chosen.id, among, blind=blind))
         await group.show_beside(False)
         await self.sync()
@@ -219,8 +219,9 @@ class MessagesMixin(ChatBase):
         if group is None or len(group.nodes) < 2 or self.busy:
             self.tell("Merging needs several versions: n asks for continuations")
             return
-        merged = "\n\n---\n\n".join(node.text for node in group.nodes)
-        self._edit_text("Merge the versions into one", merged, partial(self._replace_reply, group.nodes[group.current]))
+        merged = "\n\n---\n\n".join(node.text for node in group.versions)
+        here = group.versions[group.current]
+        self._edit_text("Merge the versions into one", merged, partial(self._replace_reply, here))
 
     # -- editing ------------------------------------------------------------------------------------------------------
 

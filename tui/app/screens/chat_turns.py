@@ -114,7 +114,7 @@ class TurnsMixin(ChatBase):
                 pane.wait_for(words)
         self.live.group, self.live.panes, self.live.said = group, panes, said
         if text or (panes and self.transcript.at_bottom):
-            self.transcript.anchor()
+            self.transcript.follow()
         self.tell("")
         self.prompt.add_class("-busy")
         self.show_hints()
@@ -266,7 +266,7 @@ class TurnsMixin(ChatBase):
         if not card.is_attached:
             return
         if self.transcript.at_bottom:
-            self.transcript.anchor()
+            self.transcript.follow()
         if self.prompt.has_focus and not self.prompt.text and not self.waiting:
             card.focus()
         else:

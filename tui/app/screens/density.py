@@ -50,10 +50,10 @@ class Density(Panel[Wish]):
     Density .told { width: 44; height: 1fr; padding: 0 0 0 2; scrollbar-size-vertical: 1; }
     Density .told > Static { height: auto; }
     Density.-narrow .split { layout: vertical; }
-    Density.-narrow .told { width: 1fr; height: 45%; padding: 0; border-top: solid $panel; }
+    Density.-narrow .told { width: 1fr; height: 55%; padding: 0; border-top: solid $panel; }
     """
     heading = "Where meaning is dense"
-    keys = (("← →", "token"), ("n N", "dense"), ("1-9", "write that instead"), ("c", "look closer from here"))
+    keys = (("← →", "token"), ("n N", "dense"), ("1-9", "write that"), ("c", "look closer from here"))
 
     def __init__(self, node: Node, *, high: str = "the high tier", at: int | None = None) -> None:
         super().__init__(classes="-wide")

@@ -56,7 +56,7 @@ class Forks(Panel[bool]):
     Forks.-narrow .told { padding: 0; border-top: solid $panel; }
     """
     heading = "Fork map"
-    keys = (("Enter", "write both ways"), ("t", "take the other"), ("b", "keep both"), ("r", "repair the sentence"))
+    keys = (("Enter", "write both"), ("t", "take the other"), ("b", "keep both"), ("r", "repair"))
 
     def __init__(self, session: Session, node: Node, *, tier: str = "") -> None:
         super().__init__(classes="-wide")

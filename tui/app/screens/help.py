@@ -42,7 +42,7 @@ class Help(Panel[None]):
             here = " (you are here)" if heading == self._place else ""
             lines += [Content.styled(f"{heading}{here}", "bold $accent"), *_rows(bindings, changes), Content("")]
         lines.append(Content.styled("Commands", "bold $accent"))
-        lines += [Content.assemble((f"{c.usage:<34}", "$primary"), c.help) for c in COMMANDS]
+        lines += [Content.assemble((f"{c.usage:<30}", "$primary"), c.help) for c in COMMANDS]
         lines += [
             Content(""),
             Content.styled("Remap a key in the settings: screen.keys: {look-closer: ctrl+l}", "$quiet"),
@@ -57,7 +57,7 @@ def _rows(bindings: list[Binding], changes: dict[str, str]) -> list[Content]:
             continue
         key = "1 … 9" if binding.id == "pick-1" else keys.display(binding, changes)
         words = "Pick that version" if binding.id == "pick-1" else binding.description
-        rows.append(Content.assemble((f"{key:<26}", "$primary"), f"{words:<40}", (binding.id or "", "$quiet")))
+        rows.append(Content.assemble((f"{key:<20}", "$primary"), f"{words:<32}", (binding.id or "", "$quiet")))
     return rows
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 POLICIES = (
     (Policy.OFF, "never look closer; Ctrl+R is off too"),
     (Policy.MANUAL, "only when you say so, with Ctrl+R"),
-    (Policy.ASK, "fovea proposes a closer look where words are nearly tied; you decide"),
+    (Policy.ASK, "fovea proposes where words are nearly tied; you decide"),
     (Policy.AUTO, "fovea looks closer by itself, within the budget"),
 )
 SCOPES = (
@@ -47,7 +47,7 @@ class LadderScreen(Panel[None]):
         Binding("q", "close", "Close", id="ladder-close"),
     ]
     DEFAULT_CSS = """
-    LadderScreen .tiers { height: auto; margin: 0 0 1 0; }
+    LadderScreen .tiers { height: auto; margin: 0 0 1 0; text-wrap: nowrap; text-overflow: ellipsis; }
     LadderScreen .said { height: auto; color: $quiet; }
     """
     heading = "The ladder"
@@ -84,15 +84,15 @@ class LadderScreen(Panel[None]):
             tiers.update(self._table(outcome.value))
 
     def _table(self, ladder: LadderStatus) -> Content:
-        head = f"{'tier':<10}{'in memory':>11}{'loaded in':>11}{'reads':>13}{'writes':>13}   file"
+        head = f"{'tier':<8}{'memory':>9}{'load':>8}{'reads':>12}{'writes':>12}  file"
         rows = [Content.styled(head, "$quiet"), *(self._tier(tier) for tier in ladder.tiers)]
         predicted = sum(tier.bytes for tier in ladder.tiers if tier.loaded)
         measured = f", measured {size(ladder.rss)}" if ladder.rss else ""
         rows += [
             Content(""),
             Content.styled(
-                f"{one_line(ladder.architecture, 30)}, context {ladder.ctx:,} tokens; "
-                f"weights {size(predicted)} by the files{measured} in the engine's process",
+                f"{one_line(ladder.architecture, 30)}, context {ladder.ctx:,}; "
+                f"weights {size(predicted)} by the files{measured}",
                 "$quiet",
             ),
         ]
@@ -100,13 +100,13 @@ class LadderScreen(Panel[None]):
         return Content("\n").join(rows)
 
     def _tier(self, tier: TierStatus) -> Content:
-        name = Content.styled(f"{one_line(tier.name, 9):<10}", f"bold {tier_colour(tier.name)}")
+        name = Content.styled(f"{one_line(tier.name, 7):<8}", f"bold {tier_colour(tier.name)}")
         if not tier.loaded:
             return Content.assemble(name, (f"not loaded: {one_line(tier.problem, 90)}", "$error"))
         speed = self._fovea.tree.ledger.speed(model_name(self._fovea.settings), tier.name)
-        read = f"{speed.prefill_tok_s:,.0f} tok/s" if speed.prefill_tok_s else "not measured"
-        wrote = f"{speed.decode_tok_s:,.0f} tok/s" if speed.decode_tok_s else "not measured"
-        facts = f"{size(tier.bytes):>11}{tier.load_s:>9.1f} s{read:>13}{wrote:>13}   "
+        read = f"{speed.prefill_tok_s:,.0f} tok/s" if speed.prefill_tok_s else "?"
+        wrote = f"{speed.decode_tok_s:,.0f} tok/s" if speed.decode_tok_s else "?"
+        facts = f"{size(tier.bytes):>9}{tier.load_s:>6.1f} s{read:>12}{wrote:>12}  "
         return Content.assemble(name, facts, (one_line(tier.path.name, 40), "$quiet"))
 
     def _spent(self) -> Content:

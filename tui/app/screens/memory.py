@@ -53,7 +53,7 @@ class MemoryScreen(Panel[Regenerate]):
     MemoryScreen .said { height: auto; color: $quiet; }
     """
     heading = "Memory"
-    keys = (("Space", "source on or off"), ("Enter", "read or edit"), ("a", "add a note"), ("r", "reply again"))
+    keys = (("Space", "on or off"), ("Enter", "read or edit"), ("a", "add a note"), ("r", "reply again"))
 
     def __init__(self, fovea: Fovea, session: Session, user: int | None, *, draft: str, off: set[str]) -> None:
         super().__init__(classes="-tall")

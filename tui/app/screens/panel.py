@@ -26,9 +26,14 @@ class Panel(ModalScreen[Result], Generic[Result]):
     Panel.-wide > .box { width: 98%; max-width: 100%; height: 98%; max-height: 98%; }
     Panel .keys { height: auto; color: $quiet; margin: 1 0 0 0; }
     Panel OptionList { border: none; background: $surface; height: auto; max-height: 1fr; padding: 0;
-                       scrollbar-size-vertical: 1; }
-    Panel Input { border: tall $panel; background: $panel; }
-    Panel Input:focus { border: tall $primary; }
+                       scrollbar-size-vertical: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    Panel OptionList:focus { border: none; background: $surface; background-tint: transparent; }
+    Panel OptionList > .option-list--option-highlighted { background: $primary 25%; color: $foreground;
+                       text-style: bold; }
+    Panel OptionList:focus > .option-list--option-highlighted { background: $primary 35%; color: $foreground;
+                       text-style: bold; }
+    Panel Input { border: none; height: 1; padding: 0 1; background: $panel; margin: 0 0 1 0; }
+    Panel Input:focus { border: none; background-tint: transparent; }
     """
     heading = ""
     keys: tuple[tuple[str, str], ...] = ()
@@ -49,7 +54,7 @@ class Panel(ModalScreen[Result], Generic[Result]):
         """Keys and words."""
         parts: list[tuple[str, str] | str] = []
         for key, words in (*self.keys, ("Esc", "close")):
-            parts += [(key, "bold $primary"), f" {words}   "]
+            parts += [(key, "bold $primary"), f" {words}  "]
         return Content.assemble(*parts)
 
     def action_close(self) -> None:

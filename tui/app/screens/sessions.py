@@ -93,7 +93,7 @@ class Sessions(Panel[str]):
         self.query_one(".said", Static).update(said or plural(len(self._found), kind))
 
     def _row(self, info: SessionInfo) -> Content:
-        width = max(20, min(self.app.size.width, 110) - 36)
+        width = max(20, min(round(self.app.size.width * 0.92), 110) - 35)
         here = "● " if info.id == self._current else "  "
         title = one_line(info.title, width) or "untitled"
         facts = f"{plural(info.messages, 'message'):>15}  {ago(info.updated, time.time()):>10}"

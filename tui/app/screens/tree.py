@@ -49,7 +49,7 @@ class TreeScreen(Panel[int]):
     TreeScreen .said { height: 1; color: $quiet; }
     """
     heading = "The tree of this conversation"
-    keys = (("Enter", "go there"), ("b", "bookmark"), ("n", "next bookmark"), ("x", "delete"), ("u", "undo"))
+    keys = (("Enter", "go there"), ("b", "bookmark"), ("n", "next one"), ("x", "delete"), ("u", "undo"))
 
     def __init__(self, session: Session) -> None:
         super().__init__(classes="-tall")
@@ -93,7 +93,7 @@ class TreeScreen(Panel[int]):
         colour = "$primary" if who == "you" else tier_colour(node.tier)
         state = "" if node.status is Status.DONE else " (unfinished)"
         star = f"  ★ {one_line(node.bookmark, 24)}" if node.bookmark else ""
-        width = max(20, min(self.app.size.width, 110) - 22 - min(len(branch.guide), DEEPEST))
+        width = 200
         return Content.assemble(
             ("● " if node.id in here else "  ", "$accent"),
             (branch.guide[-DEEPEST:], "$quiet"),

@@ -108,8 +108,13 @@ class StatusBar(Static):
             parts.append(Content.styled(told, "$warning" if over else "$tier-high"))
         if now.tok_s:
             parts.append(Content(f"{now.tok_s:.0f} tok/s"))
+        room = self.content_size.width
         if now.state:
-            parts.append(Content.styled(one_line(now.state), "$error" if now.problem else "$foreground"))
+            state = Content.styled(one_line(now.state, max(20, room)), "$error" if now.problem else "$foreground")
+            # What was just said matters more than the meter: readings that do not fit beside it wait.
+            while parts and sum(part.cell_length + 2 for part in parts) + state.cell_length > room:
+                parts.pop(0)
+            parts.append(state)
         self.update(Content("  ").join(parts))
 
 
@@ -134,12 +139,12 @@ class Hints(Static):
         self._draw()
 
     def _draw(self) -> None:
-        width, used = self.size.width, 0
+        width, used = self.content_size.width, 0
         parts: list[tuple[str, str] | str] = []
         for key, words in self._pairs:
-            cells = len(key) + len(words) + 4
-            if used and used + cells > width:
-                break
-            parts += [(key, "bold $primary"), f" {words}   "]
-            used += cells
+            cells = len(key) + len(words) + 1
+            if used + cells > width:
+                continue
+            parts += [(key, "bold $primary"), f" {words}  "]
+            used += cells + 2
         self.update(Content.assemble(*parts))

@@ -38,6 +38,8 @@ class Card(Vertical, can_focus=True):
            background: $surface; }
     Card:focus, Card:focus-within { border: heavy $tier-high; }
     Card > Static { height: auto; }
+    Card > .facts { text-wrap: nowrap; text-overflow: ellipsis; }
+    Card > .keys { margin: 1 0 0 0; }
     Card > Input { border: none; height: 1; padding: 0; background: $panel; display: none; }
     Card.-refusing > Input { display: block; }
     Card.-refusing > .keys { display: none; }
@@ -73,7 +75,7 @@ class Card(Vertical, can_focus=True):
 
     def compose(self) -> ComposeResult:
         """Lay the widgets out."""
-        yield Static(self._facts(), markup=False)
+        yield Static(self._facts(), classes="facts", markup=False)
         yield Static(self._keys(), classes="keys", markup=False)
         yield Input(placeholder="Why not? Enter refuses, Esc goes back")
 
@@ -102,9 +104,9 @@ class Card(Vertical, can_focus=True):
         bar = "━" * filled + "─" * (10 - filled)
         rows = [
             ("why    ", one_line(ask.why, 300)),
-            ("where  ", f"{scope}: {one_line(self._where, 90)}"),
+            ("where  ", f"{scope}: {one_line(self._where, 200)}"),
             ("cost   ", f"{seconds(ask.seconds)}, {memory}"),
-            ("spent  ", f"{bar} {percent(ask.spent)} of {percent(ask.budget)} ({share(ask.budget)} may be looked at)"),
+            ("spent  ", f"{bar} {percent(ask.spent)} of {percent(ask.budget)}, {share(ask.budget)}"),
         ]
         lines = [Content.assemble((label, quiet), text) for label, text in rows]
         return Content("\n").join(lines)

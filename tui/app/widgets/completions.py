@@ -13,7 +13,7 @@ class Completions(OptionList, can_focus=False):
     """Completions; the prompt keeps the focus and moves the highlight."""
 
     DEFAULT_CSS = """
-    Completions { height: auto; max-height: 9; margin: 0 2; border: none; background: $panel; padding: 0 1;
+    Completions { height: auto; max-height: 9; margin: 0; border: none; background: $panel; padding: 0 1;
                   display: none; scrollbar-size-vertical: 1; }
     Completions.-open { display: block; }
     """

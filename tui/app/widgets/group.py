@@ -30,6 +30,7 @@ class ReplyGroup(Vertical):
     ReplyGroup .row > Reply { width: 1fr; }
     ReplyGroup.-beside > .strip { display: block; }
     ReplyGroup.-beside.-columns .row > Reply { border-left: outer $panel; padding: 0 1; }
+    ReplyGroup.-beside.-columns .caption { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     ReplyGroup.-beside.-columns .row > Reply:focus { border-left: outer $accent; }
     """
 
@@ -37,8 +38,10 @@ class ReplyGroup(Vertical):
         super().__init__()
         self.parent_id = parent_id
         self.nodes: list[Node] = list(nodes)
+        self.hidden: set[int] = set()
+        """Ids of versions left out of the comparison: asking for three more is about those three."""
         self.current = current
-        """Index of the version that is part of the conversation, or has the person's eye in a comparison."""
+        """Index (in ``versions``) of the version in the conversation, or under the person's eye in a comparison."""
         self.beside = False
         self.blind = False
 
@@ -54,6 +57,11 @@ class ReplyGroup(Vertical):
     def on_mount(self) -> None:
         """Number the versions."""
         self.lay_out()
+
+    @property
+    def versions(self) -> list[Node]:
+        """The versions that can be turned to: all, or those compared."""
+        return [node for node in self.nodes if not self.beside or node.id not in self.hidden]
 
     @property
     def panes(self) -> list[Reply]:
@@ -114,22 +122,24 @@ class ReplyGroup(Vertical):
         """Switch between one version and all of them."""
         if blind and not self.blind and len(self.nodes) > 1:
             random.shuffle(self.nodes)
-        focused = self.has_focus_within
-        self.beside, self.blind = beside, blind
+        here = self.versions[self.current].id if self.current < len(self.versions) else None
+        self.beside, self.blind, self.hidden = beside, blind, set()
+        self._stand_on(here)
         await self.rebuild()
-        if focused and (pane := self.pane):
-            pane.focus()
 
     async def rebuild(self) -> None:
         """Make the panes anew from ``nodes``."""
         row = self.query_one(".row", Horizontal)
-        self.current = min(max(0, self.current), max(0, len(self.nodes) - 1))
-        wanted = self.nodes if self.beside else self.nodes[self.current : self.current + 1]
-        panes = self.panes
-        if [pane.node for pane in panes] != wanted:
+        found = self.versions
+        self.current = min(max(0, self.current), max(0, len(found) - 1))
+        wanted = found if self.beside else found[self.current : self.current + 1]
+        if [pane.node for pane in self.panes] != wanted:
+            focused = self.has_focus_within
             with self.app.batch_update():
                 await row.remove_children()
                 await row.mount_all([self._pane(node) for node in wanted])
+            if focused and (pane := self.pane):
+                pane.focus()
         self.lay_out()
 
     async def turn(self, step: int) -> Node | None:
@@ -138,8 +148,8 @@ class ReplyGroup(Vertical):
         Returns:
             The version now shown, or ``None`` at either end.
         """
-        target = self.current + step
-        if not 0 <= target < len(self.nodes):
+        target, found = self.current + step, self.versions
+        if not 0 <= target < len(found):
             return None
         self.current = target
         if self.beside:
@@ -147,9 +157,9 @@ class ReplyGroup(Vertical):
             if pane := self.pane:
                 pane.focus()
         elif pane := self.pane:
-            await pane.show(self.nodes[target])
+            await pane.show(found[target])
             self.lay_out()
-        return self.nodes[target]
+        return found[target]
 
     async def begin(self, tiers: Sequence[str], *, beside: bool, blind: bool = False) -> list[Reply]:
         """Make room for replies about to be written, one for each of ``tiers``.
@@ -163,6 +173,10 @@ class ReplyGroup(Vertical):
             The panes that will be written to, in order.
         """
         row = self.query_one(".row", Horizontal)
+        focused = self.has_focus_within
+        if beside and not self.beside:
+            shown = self.versions[self.current].id if self.current < len(self.versions) and not blind else None
+            self.hidden = {node.id for node in self.nodes} - {shown}
         self.beside, self.blind = beside, blind
         if beside:
             await self.rebuild()
@@ -172,6 +186,8 @@ class ReplyGroup(Vertical):
         await row.mount_all(fresh)
         self.current = len(self.panes) - len(fresh) if beside else 0
         self.lay_out()
+        if focused and fresh:
+            fresh[0].focus()
         return fresh
 
     async def settle(self, nodes: Sequence[Node], current: int | None, *, beside: bool | None = None) -> None:
@@ -187,15 +203,18 @@ class ReplyGroup(Vertical):
             kept = [known.pop(node.id) for node in self.nodes if node.id in known]
             nodes = [*kept, *known.values()]
         self.nodes = list(nodes)
-        ids = [node.id for node in self.nodes]
-        self.current = ids.index(current) if current in ids else len(ids) - 1
         if beside is not None:
-            self.beside = beside and len(ids) > 1
+            self.beside = beside and len(self.nodes) > 1
+        self._stand_on(current)
         if not self.beside:
             self.blind = False
         panes = self.panes
         if not self.beside and len(panes) == 1 and self.nodes:
-            await panes[0].show(self.nodes[self.current])
+            await panes[0].show(self.versions[self.current])
             self.lay_out()
         else:
             await self.rebuild()
+
+    def _stand_on(self, node_id: int | None) -> None:
+        ids = [node.id for node in self.versions]
+        self.current = ids.index(node_id) if node_id in ids else max(0, len(ids) - 1)

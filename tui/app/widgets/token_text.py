@@ -101,7 +101,7 @@ class TokenText(ScrollView, can_focus=True):
         segments = []
         for piece in self._drawn[row].pieces:
             style = base + self.get_component_rich_style(piece.style, partial=True)
-            if piece.token == self.at and piece.style != "tokens--plain":
+            if piece.token == self.at and piece.style not in ("tokens--plain", "tokens--sign"):
                 style += cursor
             segments.append(Segment(piece.text, style))
         return Strip(segments).adjust_cell_length(self.size.width, base)

@@ -51,6 +51,26 @@ class Transcript(VerticalScroll, can_focus=False):
         self._from = 0
         """Index of the first mounted row."""
         self._filling = False
+        self._following = False
+
+    # -- following the bottom -----------------------------------------------------------------------------------------
+
+    def follow(self) -> None:
+        """Stay at the newest line until the person scrolls away; coming back to the bottom follows again."""
+        self._following = True
+        self.anchor(self.overflows)
+
+    def watch_virtual_size(self) -> None:
+        """Anchor only when there is something to scroll: Textual would push a short text to the bottom."""
+        if self._following and self._anchored != self.overflows:
+            self.anchor(self.overflows)
+            if not self.overflows:
+                self.scroll_to(y=0, animate=False, immediate=True)
+
+    @property
+    def overflows(self) -> bool:
+        """Whether there is more than fits."""
+        return self.virtual_size.height > self.container_size.height
 
     # -- the window ---------------------------------------------------------------------------------------------------
 
@@ -61,7 +81,7 @@ class Transcript(VerticalScroll, can_focus=False):
         with self.app.batch_update():
             await self.remove_children()
             await self.mount_all([*self._earlier(), *(self._widget(row) for row in rows[self._from :])])
-        self.anchor()
+        self.follow()
 
     async def sync(self, rows: Sequence[Row]) -> None:
         """Bring what is mounted in line with the rows, touching only what differs.
@@ -239,7 +259,7 @@ class Transcript(VerticalScroll, can_focus=False):
         if stops:
             self._stand_on(stops[0] if where < 0 else stops[-1])
         if where > 0:
-            self.anchor()
+            self.follow()
 
     def _stand_on(self, widget: Widget) -> None:
         widget.focus(scroll_visible=False)

@@ -1,0 +1,139 @@
+"""The app in a browser: textual-serve on this machine only, unless the person really means otherwise.
+
+Whoever opens the page types into this machine's conversations. So another address than the loopback needs an explicit
+flag, and then every page needs a token, which is made here and shown once. The token travels in the address of the
+first visit and in a cookie afterwards; traffic is not encrypted, so use a tunnel across networks you do not own.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from agent.errors import AgentError
+
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 7860
+COOKIE = "fovea-token"
+
+
+class ListenError(AgentError):
+    """The app cannot be served as asked."""
+
+
+def address(text: str) -> tuple[str, int]:
+    """Split ``[HOST:]PORT``.
+
+    Args:
+        text: ``7860``, ``127.0.0.1:7860``, ``[::1]:7860``, or empty for the default.
+
+    Raises:
+        ListenError: it is neither.
+    """
+    if not text.strip():
+        return DEFAULT_HOST, DEFAULT_PORT
+    host, _, port = text.strip().rpartition(":")
+    host = host.strip("[]") or DEFAULT_HOST
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise ListenError(f"`{text}` is not an address: say a port, or host:port, for example 127.0.0.1:7860")
+    return host, int(port)
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine can reach the host."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(where: str = "", *, public: bool = False, token: str = "", arguments: Sequence[str] = ()) -> int:
+    """Serve ``fovea chat`` until stopped.
+
+    Args:
+        where: ``[HOST:]PORT``.
+        public: the person allowed another address than the loopback.
+        token: needed for other addresses; made here when empty.
+        arguments: options handed to the ``fovea chat`` of every visitor.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ListenError: another address without ``public``, or a wrong address.
+    """
+    host, port = address(where)
+    if not is_local(host):
+        if not public:
+            raise ListenError(
+                f"{host} can be reached by others, who could then read and write your conversations. "
+                "If that is meant, say --public; a token will be needed to open the page"
+            )
+        token = token or secrets.token_urlsafe(24)
+    server = make_server(host, port, token=token, arguments=arguments)
+    suffix = f"/?token={token}" if token else "/"
+    shown = f"[{host}]" if ":" in host else host
+    sys.stderr.write(f"fovea is at http://{shown}:{port}{suffix}  (Ctrl+C ends it)\n")
+    server.serve()
+    return 0
+
+
+def make_server(host: str, port: int, *, token: str = "", arguments: Sequence[str] = ()) -> Any:
+    """A textual-serve server, with a guard in front when there is a token."""
+    from aiohttp import web
+    from textual_serve.server import Server
+
+    command = shlex.join([sys.executable, "-m", "tui.main", "chat", *arguments])
+
+    class Guarded(Server):  # type: ignore[misc]  # textual-serve has no type information
+        async def _make_app(self) -> Any:
+            application = await super()._make_app()
+            application.middlewares.append(web.middleware(_same_origin))
+            if token:
+                application.middlewares.append(_guard(token))
+            return application
+
+    return Guarded(command, host=host, port=port, title="fovea")
+
+
+def same_origin(origin: str, host: str) -> bool:
+    """Whether a request comes from our own page.
+
+    Without this, any web page open in the same browser could connect to the loopback address and type.
+
+    Args:
+        origin: the Origin header, empty when there is none.
+        host: the Host header.
+    """
+    return not origin or origin.partition("://")[2].lower() == host.lower()
+
+
+async def _same_origin(request: Any, handler: Any) -> Any:
+    from aiohttp import web  # comes with textual-serve
+
+    if not same_origin(request.headers.get("Origin", ""), request.headers.get("Host", "")):
+        return web.Response(status=403, text="Another page may not use fovea.\n")
+    return await handler(request)
+
+
+def _guard(token: str) -> Any:
+    """A middleware that lets only holders of the token in."""
+    from aiohttp import web
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
+        given = request.query.get("token", "") or request.cookies.get(COOKIE, "")
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            return web.Response(status=403, text="This page needs the token that fovea showed when it was started.\n")
+        response: web.StreamResponse = await handler(request)
+        if not response.prepared and request.query.get("token"):
+            response.set_cookie(COOKIE, token, httponly=True, samesite="Strict")
+        return response
+
+    return guard
