@@ -1,0 +1,77 @@
+"""What is searched for: the message, and for a follow-up question what it hangs on.
+
+"And for 13B?" finds nothing by itself. Whether a message hangs on the ones before it is told by its form: few words of
+content, a beginning like "and …" or "what about …", or a pronoun without a noun. Then the words of the one or two
+messages before join in at a lower weight, and what is embedded is both together. A message that stands by itself is
+searched by itself: a change of subject must not drag the old one along.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memory.recall.text import query_terms
+
+MAX_TERMS = 32  # of one question; a pasted page is searched by its rarest words, which the caller picks by rarity
+MAX_CHARACTERS = 2000
+CONTEXT_WEIGHTS = (0.5, 0.25)  # of the message before, and the one before that
+FEW_TERMS = 3
+
+_OPENING = re.compile(
+    r"^\W*(?:and|but|or|so|then|also|what about|how about|what if|why|why not|how so|same|"
+    r"а|но|и|или|тогда|а что|что насч[её]т|а если|почему|а как|как насч[её]т)\b",
+    re.IGNORECASE,
+)
+_PRONOUN = re.compile(
+    r"\b(?:it|its|that|this|these|those|they|them|their|he|she|him|her|his|there|one|ones|same|former|latter|"
+    r"он|она|оно|они|его|ее|её|их|ему|ей|им|это|этот|эта|эти|этого|этой|этих|тот|та|те|там|такой|такая|такое)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A message made ready for both routes."""
+
+    text: str
+    """What is embedded and shown."""
+    terms: dict[str, float]
+    """Terms of the word index with their weights, at most 1."""
+    follow_up: bool = False
+
+
+def question(message: str, previous: Sequence[str] = ()) -> Question:
+    """Prepare a message for searching.
+
+    Args:
+        message: what the person wrote.
+        previous: the person's earlier messages of this conversation, oldest first.
+
+    Returns:
+        Text and weighted terms; no terms for a message without words.
+    """
+    message = message.strip()[:MAX_CHARACTERS]
+    terms = dict.fromkeys(query_terms(message), 1.0)
+    before = [text.strip()[:MAX_CHARACTERS] for text in previous if text.strip()][-len(CONTEXT_WEIGHTS) :][::-1]
+    if not before or not hangs_on_context(message, len(terms)):
+        return Question(message, _first(terms))
+    for text, weight in zip(before, CONTEXT_WEIGHTS, strict=False):
+        for term in query_terms(text):
+            terms.setdefault(term, weight)
+    return Question(f"{before[0]} {message}", _first(terms), follow_up=True)
+
+
+def hangs_on_context(message: str, term_count: int) -> bool:
+    """Whether a message cannot be understood without the ones before it."""
+    if term_count <= 1:
+        return True
+    short = term_count <= FEW_TERMS
+    if short and (_OPENING.match(message) or _PRONOUN.search(message)):
+        return True
+    return bool(_OPENING.match(message) and _PRONOUN.search(message) and term_count <= 2 * FEW_TERMS)
+
+
+def _first(terms: dict[str, float]) -> dict[str, float]:
+    return dict(list(terms.items())[:MAX_TERMS])

@@ -1,0 +1,134 @@
+"""From candidates of two routes to one order.
+
+1. Every candidate is scored by words (with its neighbours', see ``around``) and by meaning (cosine; candidates that
+   only the words found are looked up, so that nobody is punished for a list's end).
+2. The two are put on one scale, each divided by its best, and blended; or by reciprocal ranks (``rrf``).
+3. A calibrated model turns coverage and cosine into the probability that the passage bears on the question at all.
+4. What the person wrote for fovea gets a small preference, being recent breaks ties.
+
+The blend keeps what ranks throw away (how much better the first is than the second) and measured better than
+reciprocal ranks on every set at hand; Bruch, Gai and Ingber (2023) found the same at large.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from memory.recall.around import Around
+from memory.recall.values import Scores, Tuning, Vector
+from memory.store import Hit
+
+_VARIABLES = 500
+
+# Logistic models of relevance, fitted by `bench/recall.py --calibrate` on questions with and without an answer in the
+# base, and checked on others (docs/memory.md). With both routes: intercept, coverage, own coverage, cosine.
+RELEVANCE_BOTH = (-9.0, 5.0, 1.0, 9.0)
+# With words alone: intercept, coverage, own coverage.
+RELEVANCE_WORDS = (-6.5, 6.5, 3.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One candidate with its scores, in the final order."""
+
+    chunk_id: int
+    scores: Scores
+
+
+def rank(
+    around: Mapping[int, Around],
+    words: Sequence[Hit],
+    cosines: Mapping[int, float],
+    tuning: Tuning,
+) -> list[Ranked]:
+    """Fuse the routes.
+
+    Args:
+        around: word scores of every candidate.
+        words: the word index's own hits, for the record.
+        cosines: cosine of every candidate that has a vector; empty without an embedding model.
+        tuning: weights.
+
+    Returns:
+        Candidates, best first; ties by chunk id.
+    """
+    plain = {hit.chunk_id: hit.score for hit in words}
+    fused = _reciprocal(around, cosines, tuning) if tuning.fusion == "rrf" else _blend(around, cosines, tuning)
+    ranked = [
+        Ranked(
+            chunk_id,
+            Scores(
+                words=plain.get(chunk_id),
+                meaning=cosines.get(chunk_id),
+                around=one.score,
+                fused=fused[chunk_id],
+                relevance=relevance(one, cosines.get(chunk_id)),
+            ),
+        )
+        for chunk_id, one in around.items()
+    ]
+    return sorted(ranked, key=lambda one: (-one.scores.fused, one.chunk_id))
+
+
+def relevance(around: Around, cosine: float | None) -> float:
+    """The probability that a passage bears on the question, 0..1."""
+    if cosine is None:
+        intercept, coverage, own = RELEVANCE_WORDS
+        return _sigmoid(intercept + coverage * around.coverage + own * around.own)
+    intercept, coverage, own, meaning = RELEVANCE_BOTH
+    return _sigmoid(intercept + coverage * around.coverage + own * around.own + meaning * cosine)
+
+
+def read_vectors(connection: sqlite3.Connection, model: str, chunk_ids: Sequence[int]) -> dict[int, Vector]:
+    """The stored unit vectors of some chunks; chunks without one are missing."""
+    found: dict[int, Vector] = {}
+    for start in range(0, len(chunk_ids), _VARIABLES):
+        block = list(chunk_ids[start : start + _VARIABLES])
+        marks = ",".join("?" * len(block))
+        query = (
+            "SELECT chunk_id, vector FROM vectors WHERE model_id = (SELECT id FROM models WHERE name = ?)"  # noqa: S608
+            f" AND chunk_id IN ({marks})"
+        )
+        for chunk_id, blob in connection.execute(query, (model, *block)):
+            found[int(chunk_id)] = np.frombuffer(blob, "<f4")
+    return found
+
+
+def _blend(around: Mapping[int, Around], cosines: Mapping[int, float], tuning: Tuning) -> dict[int, float]:
+    best_words = max((one.score for one in around.values()), default=0.0)
+    best_cosine = max(cosines.values(), default=0.0)
+    share = tuning.words_share if cosines else 1.0
+    if best_words <= 0:
+        share = 0.0
+    return {
+        chunk_id: share * (one.score / best_words if best_words > 0 else 0.0)
+        + (1 - share) * (max(cosines.get(chunk_id, 0.0), 0.0) / max(best_cosine, 0.05))
+        for chunk_id, one in around.items()
+    }
+
+
+def _reciprocal(around: Mapping[int, Around], cosines: Mapping[int, float], tuning: Tuning) -> dict[int, float]:
+    by_words = _places({chunk_id: one.score for chunk_id, one in around.items() if one.score > 0})
+    by_meaning = _places(cosines)
+    k = tuning.rrf_k
+    best = (k + 1) / (1.0 if not cosines else 0.5)
+    return {
+        chunk_id: best
+        * 0.5
+        * sum(1 / (k + places[chunk_id]) for places in (by_words, by_meaning) if chunk_id in places)
+        for chunk_id in around
+    }
+
+
+def _places(scores: Mapping[int, float]) -> dict[int, int]:
+    order = sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id))
+    return {chunk_id: place for place, chunk_id in enumerate(order, 1)}
+
+
+def _sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-max(min(value, 30.0), -30.0)))
