@@ -7,6 +7,7 @@ file's modification time and size, so that it is computed once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -95,4 +96,5 @@ def _save(memory: Path, known: dict[str, list[object]]) -> None:
         temporary.write_text(json.dumps(known), encoding="utf-8")
         temporary.replace(memory)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -5,37 +5,19 @@ It is a complete model that llama.cpp loads (byte-level vocabulary, ChatML templ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from backends.models.shape import Shape, tensor_shapes
+
+__all__ = ["CHATML", "Shape", "tokens", "write_random"]
+
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Sizes of a model. ``experts`` > 0 makes a mixture of experts with ``experts_used`` at work."""
-
-    layers: int = 2
-    embedding: int = 256
-    heads: int = 4
-    kv_heads: int = 2
-    feed_forward: int = 512
-    vocabulary: int = 320
-    context: int = 512
-    experts: int = 0
-    experts_used: int = 2
-    tied: bool = False
-    """No output head of its own: the token embeddings serve."""
-    architecture: str = "llama"
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    """More metadata; integers are written as 32-bit."""
 
 
 def tokens(size: int) -> list[str]:
@@ -52,7 +34,7 @@ def write_random(path: Path, shape: Shape | None = None, *, seed: int = 0, bf16:
     writer = gguf.GGUFWriter(path, shape.architecture)
     _write_settings(writer, shape, 32 if bf16 else 1)
     draw = np.random.default_rng(seed)
-    for name, dims in _tensors(shape):
+    for name, dims in tensor_shapes(shape):
         values = draw.standard_normal(dims, dtype=np.float32) / np.float32(np.sqrt(dims[-1]))
         if len(dims) == 1:
             writer.add_tensor(name, np.ones(dims, dtype=np.float32))
@@ -83,7 +65,9 @@ def _write_settings(writer: Any, shape: Shape, file_type: int) -> None:
     writer.add_head_count(shape.heads)
     writer.add_head_count_kv(shape.kv_heads)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_dimension_count(shape.embedding // shape.heads)
+    writer.add_rope_dimension_count(shape.head)
+    writer.add_key_length(shape.head)
+    writer.add_value_length(shape.head)
     if shape.experts:
         writer.add_expert_count(shape.experts)
         writer.add_expert_used_count(shape.experts_used)
@@ -99,38 +83,6 @@ def _write_settings(writer: Any, shape: Shape, file_type: int) -> None:
     writer.add_bos_token_id(256)
     writer.add_add_bos_token(False)
     writer.add_chat_template(CHATML)
-
-
-def _tensors(shape: Shape) -> list[tuple[str, tuple[int, ...]]]:
-    """Names and shapes (rows first, as numpy has them)."""
-    width, inner = shape.embedding, shape.feed_forward
-    kv_width = width // shape.heads * shape.kv_heads
-    found: list[tuple[str, tuple[int, ...]]] = [("token_embd.weight", (shape.vocabulary, width))]
-    for layer in range(shape.layers):
-        block = f"blk.{layer}"
-        found += [
-            (f"{block}.attn_norm.weight", (width,)),
-            (f"{block}.attn_q.weight", (width, width)),
-            (f"{block}.attn_k.weight", (kv_width, width)),
-            (f"{block}.attn_v.weight", (kv_width, width)),
-            (f"{block}.attn_output.weight", (width, width)),
-            (f"{block}.ffn_norm.weight", (width,)),
-        ]
-        if shape.experts:
-            found += [
-                (f"{block}.ffn_gate_inp.weight", (shape.experts, width)),
-                (f"{block}.ffn_gate_exps.weight", (shape.experts, inner, width)),
-                (f"{block}.ffn_down_exps.weight", (shape.experts, width, inner)),
-                (f"{block}.ffn_up_exps.weight", (shape.experts, inner, width)),
-            ]
-        else:
-            found += [
-                (f"{block}.ffn_gate.weight", (inner, width)),
-                (f"{block}.ffn_down.weight", (width, inner)),
-                (f"{block}.ffn_up.weight", (inner, width)),
-            ]
-    found.append(("output_norm.weight", (width,)))
-    return found if shape.tied else [*found, ("output.weight", (shape.vocabulary, width))]
 
 
 def _byte_alphabet() -> list[str]:

@@ -8,6 +8,7 @@ per weight. Nothing depends on the prediction being exact: it serves the disk ch
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from backends.models.gguf_header import Tensor
 from backends.models.gguf_types import BY_NAME, TensorType
@@ -39,6 +40,22 @@ def is_quantized(tensor: Tensor) -> bool:
     if len([length for length in tensor.shape if length > 1]) < 2 or not tensor.name.endswith("weight"):
         return False
     return not any(part in tensor.name for part in _NEVER)
+
+
+def predicted_tensors(tensors: Sequence[Tensor], recipe: str, *, hybrid: bool = False) -> tuple[Tensor, ...]:
+    """The tensors of a tier that is not made yet; recipes known only by their average keep no exact types.
+
+    Raises:
+        KeyError: the recipe is not one of those modelled exactly (Q4_K_M, Q4_0, Q8_0, F16).
+    """
+    more = _Layers(tensors)
+    made = []
+    for tensor in tensors:
+        target = BY_NAME["F16"] if recipe == "F16" and is_quantized(tensor) else _target(tensor, recipe, hybrid, more)
+        if isinstance(target, float):
+            raise KeyError(recipe)
+        made.append(replace(tensor, kind=_fitting(tensor, target)))
+    return tuple(made)
 
 
 def predicted_bytes(tensors: Sequence[Tensor], recipe: str, *, hybrid: bool = False) -> int:
@@ -106,8 +123,11 @@ def _q4_k_m(name: str, is_head: bool, layers: _Layers) -> str:
 def _size(tensor: Tensor, target: TensorType | float) -> int:
     if isinstance(target, float):
         return int(tensor.elements * target / 8)
+    return _fitting(tensor, target).size(tensor.shape)
+
+
+def _fitting(tensor: Tensor, target: TensorType) -> TensorType:
+    """The target, or what llama.cpp takes instead where rows are not whole blocks."""
     if tensor.shape[0] % target.block:
         target = BY_NAME.get(_FALLBACK.get(target.name, ""), BY_NAME["F16"])
-        if tensor.shape[0] % target.block:
-            target = BY_NAME["F16"]
-    return target.size(tensor.shape)
+    return target if tensor.shape[0] % target.block == 0 else BY_NAME["F16"]

@@ -67,12 +67,12 @@ def resolve(model: str) -> Path:
 
 def pocket_file() -> Path | None:
     """The built-in model, where this installation has it."""
+    from backends import pocket
+
     try:
-        from backends.pocket import model_path
-    except ImportError:
+        return pocket.path()
+    except FileNotFoundError:
         return None
-    path = Path(model_path())
-    return path if path.is_file() else None
 
 
 def say_json(value: object) -> None:
