@@ -30,13 +30,13 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "forks": ("tui.commands.forks", "forks", "Show where a higher tier would have written something else."),
     "settings": ("tui.commands.settings", "settings", "Show and change settings."),
     "models": ("tui.commands.models", "models", "List, inspect, add and fetch models; make their tiers."),
-    "plan": ("tui.commands.plan", "plan", "Say what fits on this machine and how fast it will be."),
+    "plan": ("tui.commands.plan", "plan", "Say which tiers of a model fit on this machine, and why."),
     "calibrate": ("tui.commands.calibrate", "calibrate", "Fit the density model that decides where to look closer."),
     "kb": ("tui.commands.kb", "kb", "Add documents to the knowledge base and search them."),
     "note": ("tui.commands.note", "note", "Read, write and search notes."),
     "stats": ("tui.commands.stats", "stats", "Say how often you really preferred a higher tier."),
     "bench": ("tui.commands.bench", "bench", "Measure speed, fidelity and cost on this machine."),
-    "serve": ("tui.commands.serve", "serve", "Serve the app in a browser, on this machine by default."),
+    "serve": ("tui.commands.serve", "serve", "Serve the ladder to any OpenAI client, on this machine by default."),
 }
 """Name -> (module, attribute, one line of help). The help stands here so that --help imports nothing."""
 
