@@ -114,11 +114,14 @@ def _holds_header(text: str, start: int, header: str) -> bool:
 
 
 def _common(paths: list[tuple[str, ...]]) -> tuple[str, ...]:
-    shortest = min(paths, key=len)
-    for depth, name in enumerate(shortest):
-        if any(path[depth] != name for path in paths):
-            return shortest[:depth]
-    return shortest
+    """The path of blocks joined into one chunk: the deepest where the others lead to it, else what they share."""
+    deepest = max(paths, key=len)
+    if all(deepest[: len(path)] == path for path in paths):
+        return deepest
+    for depth, name in enumerate(deepest):
+        if any(len(path) <= depth or path[depth] != name for path in paths):
+            return deepest[:depth]
+    return deepest
 
 
 def _trimmed(text: str, start: int, end: int, *, code: bool) -> tuple[int, int]:

@@ -31,13 +31,19 @@ def extract(name: str, data: bytes, limits: ReadLimits = DEFAULT_LIMITS, declare
     except RecursionError as error:
         raise DocumentDamagedError("nested too deeply") from error
     except Exception as error:  # a reader met bytes its authors did not foresee: that is a property of the document
-        detail = " ".join(str(error).split())[:200]
-        raise DocumentDamagedError(f"not readable as {format}: {detail or type(error).__name__}") from error
+        raise DocumentDamagedError(f"not readable as {format}: {_detail(error)}") from error
     if not found.text.strip():
         raise DocumentDamagedError("no text in it")
     if len(found.text) > limits.text_bytes:
         raise DocumentTooLargeError(f"more than {limits.text_bytes >> 20} MB of text")
     return found
+
+
+def _detail(error: Exception) -> str:
+    """What a library's exception tells a person; one about its own variables tells nothing."""
+    if isinstance(error, AttributeError | KeyError | TypeError | IndexError):
+        return "its inner structure is broken"
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _read(format: str, data: bytes, limits: ReadLimits, declared: str) -> Extracted:

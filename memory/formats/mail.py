@@ -73,7 +73,7 @@ def read_epub(data: bytes, limits: ReadLimits) -> Extracted:
             package = next(node.attrib["full-path"] for node in container.iter() if node.tag.endswith("rootfile"))
             root = ElementTree.fromstring(read_member(archive, package))
         except (ElementTree.ParseError, StopIteration, KeyError, ValueError) as error:
-            raise DocumentDamagedError(f"a book without a readable table of contents ({error})") from error
+            raise DocumentDamagedError("a book without a readable table of contents") from error
         manifest = {n.attrib.get("id"): n.attrib.get("href", "") for n in root.iter() if n.tag.endswith("}item")}
         order = [n.attrib.get("idref") for n in root.iter() if n.tag.endswith("}itemref")]
         title = next((" ".join((n.text or "").split()) for n in root.iter() if n.tag.endswith("}title")), "")[:200]
