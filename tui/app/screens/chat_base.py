@@ -223,8 +223,12 @@ class ChatBase(Screen[None]):
             if session is self.session:
                 self.meter = meter
                 self.show_status()
+                self.call_later(self.fold_when_full)
 
         self.background(lambda: session.meter(draft), got)
+
+    async def fold_when_full(self) -> None:
+        """Fold older messages before the context is full."""
 
     async def show_card(self, event: Asked) -> None:
         """Put a proposed closer look below its reply."""

@@ -194,13 +194,11 @@ class CommandsMixin(TurnsMixin, OpenMixin):
         if not argument:
             self.tell("Say the file: /import conversation.md", problem=True)
             return
-        importer = getattr(self.fovea, "import_file", None)
-        if importer is None:
-            self.tell(f"Not from here: `fovea sessions import {one_line(argument, 60)}` reads it", problem=True)
-            return
-        new = self.attempt(lambda: importer(Path(argument).expanduser()))
+        from agent.importing import import_file
+
+        new = self.attempt(lambda: import_file(self.fovea.tree, Path(argument).expanduser()))
         if new is not None:
-            await self.open_session(str(getattr(new, "id", new)))
+            await self.open_session(new)
 
     # -- replies ------------------------------------------------------------------------------------------------------
 
@@ -330,7 +328,7 @@ class CommandsMixin(TurnsMixin, OpenMixin):
 
     async def do_compact(self, argument: str) -> None:
         """/compact."""
-        await self.run_turn(self.session.compact, tiers=())
+        await self.fold()
 
     async def do_note(self, argument: str) -> None:
         """/note TEXT."""

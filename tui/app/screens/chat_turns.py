@@ -21,12 +21,18 @@ from tui.app.widgets.queue import Queue
 from tui.app.widgets.reply import Reply
 from tui.app.widgets.said import Said as SaidWidget
 
+FULL = 0.92
+"""Part of the context, reply included, from which older messages are folded by themselves."""
+FEWEST = 6
+"""Messages a conversation must have before it is folded by itself."""
+
 
 class TurnsMixin(ChatBase):
     """Turns of the conversation on the screen."""
 
     _pace: Pace
     _cpu: float = 0.0
+    _folded_at: int | None = None
 
     # -- starting -----------------------------------------------------------------------------------------------------
 
@@ -205,6 +211,23 @@ class TurnsMixin(ChatBase):
         self.show_queue()
         if not self.held:
             await self.next_in_queue()
+
+    async def fold(self) -> None:
+        """Fold older messages into a summary."""
+        await self.run_turn(self.session.compact, tiers=())
+        self.tell("folding older messages into a summary")
+
+    async def fold_when_full(self) -> None:
+        """Fold before the context is full, so that the request for the summary still fits itself."""
+        meter = self.meter
+        if meter is None or self.busy or self.waiting or self.fovea.read_only or self._folded_at == self.session.head:
+            return
+        if meter.left_out or meter.used + meter.reserved > FULL * meter.available:
+            self._folded_at = (
+                self.session.head
+            )  # once for each state: a summary that was refused is not asked for again
+            if len(self.rows) >= FEWEST:
+                await self.fold()
 
     # -- stopping and the queue ---------------------------------------------------------------------------------------
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Static
 
@@ -50,6 +53,42 @@ class Said(Static, can_focus=True):
         if facts:
             parts.append(Content.styled("\n" + " · ".join(facts), "$quiet"))
         self.update(Content("").join(parts))
+
+
+class Folded(Static, can_focus=True):
+    """Where older messages were folded into a summary: one line, Enter or a click opens it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,o", "open", "Open or close", id="folded-open")]
+    DEFAULT_CSS = """
+    Folded { height: auto; padding: 0 2; margin: 0 0 1 0; color: $quiet; border-left: outer $panel; }
+    Folded:focus { border-left: outer $accent; }
+    """
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(markup=False)
+        self.node = node
+        self.opened = False
+
+    def on_mount(self) -> None:
+        """Draw closed."""
+        self._draw()
+
+    def _draw(self) -> None:
+        sign = "▾" if self.opened else "▸"
+        body = f"\n{harmless(self.node.text)}" if self.opened else ""
+        head = (
+            "Everything above is folded into a summary for the model; your own words stay as they are. Enter shows it."
+        )
+        self.update(Content.assemble((f"{sign} ", "$accent"), head, (body, "$foreground")))
+
+    def action_open(self) -> None:
+        """Open or close."""
+        self.opened = not self.opened
+        self._draw()
+
+    def on_click(self) -> None:
+        """The same with the mouse."""
+        self.action_open()
 
 
 class Notice(Static):

@@ -21,7 +21,7 @@ from tui.app.keys import TRANSCRIPT
 from tui.app.rows import Row
 from tui.app.widgets.group import ReplyGroup
 from tui.app.widgets.reply import Reply
-from tui.app.widgets.said import Notice, Said
+from tui.app.widgets.said import Folded, Notice, Said
 
 WINDOW = 16
 """Messages mounted at once when a conversation opens, and with each step back."""
@@ -90,6 +90,8 @@ class Transcript(VerticalScroll, can_focus=False):
         stay as long as the message above them does.
         """
         self._rows = rows
+        if not rows and not self._widgets():
+            return  # nothing was said yet; lines from fovea stay
         if self._from > len(rows) or not self._widgets():
             await self.load(rows)
             return
@@ -102,11 +104,13 @@ class Transcript(VerticalScroll, can_focus=False):
         if at < len(rows):
             await self.mount_all([self._widget(row) for row in rows[at:]])
 
-    def _widgets(self) -> list[Said | ReplyGroup]:
-        return [child for child in self.children if isinstance(child, Said | ReplyGroup)]
+    def _widgets(self) -> list[Said | Folded | ReplyGroup]:
+        return [child for child in self.children if isinstance(child, Said | Folded | ReplyGroup)]
 
-    async def _matches(self, widget: Said | ReplyGroup, row: Row) -> bool:
+    async def _matches(self, widget: Said | Folded | ReplyGroup, row: Row) -> bool:
         """Whether the widget stands for this row; small differences are put right on the way."""
+        if isinstance(widget, Folded):
+            return widget.node.id == row.node.id
         if isinstance(widget, Said):
             if row.node.role != "user" or widget.node is None or widget.node.id != row.node.id:
                 return False
@@ -136,6 +140,8 @@ class Transcript(VerticalScroll, can_focus=False):
         node = row.node
         if node.role == "assistant":
             return ReplyGroup(node.parent, row.nodes, row.current)
+        if node.role == "summary":
+            return Folded(node)
         return Said(node.text, node, (row.current + 1, len(row.nodes)))
 
     def watch_scroll_y(self, old: float, new: float) -> None:
@@ -167,11 +173,11 @@ class Transcript(VerticalScroll, can_focus=False):
 
     async def forget_oldest(self) -> None:
         """Unmount messages far above while the person is at the bottom (long sittings stay fast)."""
-        widgets = [child for child in self.children if isinstance(child, Said | ReplyGroup | Notice)]
+        widgets = [child for child in self.children if isinstance(child, Said | Folded | ReplyGroup | Notice)]
         if len(widgets) <= MOST or not self.at_bottom:
             return
         gone = widgets[: len(widgets) - WINDOW]
-        self._from += sum(isinstance(widget, Said | ReplyGroup) for widget in gone)
+        self._from += sum(isinstance(widget, Said | Folded | ReplyGroup) for widget in gone)
         async with self.batch():
             for widget in gone:
                 await widget.remove()
@@ -210,7 +216,7 @@ class Transcript(VerticalScroll, can_focus=False):
         """The messages a cursor can stand on, top to bottom: one for each place of the conversation."""
         found: list[Widget] = []
         for child in self.children:
-            if isinstance(child, Said):
+            if isinstance(child, Said | Folded):
                 found.append(child)
             elif isinstance(child, ReplyGroup) and (pane := child.pane) is not None:
                 found.append(pane)
