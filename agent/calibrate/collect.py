@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.calibrate.prompts import Prompt
 from agent.density.labels import Example, example
 from backends.engine import Engine
 from backends.errors import BackendError
-from backends.types import Decoder, Done, Event, Failed, Gate, Request, Sampling, Step
+from backends.types import Decoder, Done, Event, Failed, ForkMap, Gate, Request, Sampling, Step
 
 Progress = Callable[[float], None]
 
@@ -64,11 +64,15 @@ def examples(
         if not fits(engine, prompt, tokens):
             continue
         # The high tier reads the prompt, as in a gated reply: the low tier's signals depend on whose cache it has.
+        begin = beginning(engine, prompt)
         reply = write(
-            engine, Request(prompt.messages, low, high=high, read_high=True, sampling=sampling, max_tokens=tokens)
+            engine,
+            Request(
+                prompt.messages, low, high=high, prefix=begin, read_high=True, sampling=sampling, max_tokens=tokens
+            ),
         )
         if reply.steps:
-            reading = engine.score(prompt.messages, [step.token for step in reply.steps], high, low)
+            reading = read(engine, prompt, begin, reply.steps, high, low)
             found.append(example(reply.steps, reading))
     progress(1.0)
     return found
@@ -90,7 +94,15 @@ def spent_for_real(
         if not fits(engine, prompt, tokens):
             continue
         request = Request(
-            prompt.messages, low, Decoder.GATED, high, gate=gate, read_high=True, sampling=sampling, max_tokens=tokens
+            prompt.messages,
+            low,
+            Decoder.GATED,
+            high,
+            beginning(engine, prompt),
+            gate=gate,
+            read_high=True,
+            sampling=sampling,
+            max_tokens=tokens,
         )
         usage = write(engine, request).done.usage
         spent += usage.high_tokens
@@ -98,6 +110,19 @@ def spent_for_real(
     return spent / every if every else 0.0
 
 
+def beginning(engine: Engine, prompt: Prompt) -> tuple[int, ...]:
+    """Tokens the reply begins with."""
+    return tuple(engine.tokenize(prompt.begin)) if prompt.begin else ()
+
+
+def read(
+    engine: Engine, prompt: Prompt, begin: Sequence[int], steps: Sequence[Step], tier: str, against: str = ""
+) -> ForkMap:
+    """A tier's reading of written tokens (not of the given beginning)."""
+    found = engine.score(prompt.messages, [*begin, *(step.token for step in steps)], tier, against)
+    return replace(found, judgements=found.judgements[len(begin) :])
+
+
 def fits(engine: Engine, prompt: Prompt, tokens: int) -> bool:
     """Whether prompt and reply fit into the context."""
-    return engine.count(prompt.messages) + tokens <= engine.status().ctx
+    return engine.count(prompt.messages) + len(beginning(engine, prompt)) + tokens <= engine.status().ctx

@@ -27,12 +27,14 @@ class Prompt:
     answer: str = ""
     """What a right reply contains, where that is known."""
     kind: str = ""
+    begin: str = ""
+    """How the reply begins."""
 
 
 def from_file(path: Path, system: str = "") -> list[Prompt]:
     """Prompts of a text file (one a line) or of JSON lines.
 
-    A JSON line is an object with ``prompt`` and, if wanted, ``answer``, ``context``, ``group`` and ``kind``.
+    A JSON line is an object with ``prompt`` and, if wanted, ``answer``, ``begin``, ``context``, ``group`` and ``kind``.
 
     Raises:
         SettingsError: the file cannot be read, or a line is not a prompt.
@@ -63,7 +65,8 @@ def _of_json(path: Path, number: int, line: str, system: str) -> Prompt:
     if raw.get("context"):
         text = f"{raw['context']}\n\n{text}"
     group = str(raw.get("group", number))
-    return Prompt(_messages(text, system), group, str(raw.get("answer", "")), str(raw.get("kind", "")))
+    answer, kind, begin = (str(raw.get(key, "")) for key in ("answer", "kind", "begin"))
+    return Prompt(_messages(text, system), group, answer, kind, begin)
 
 
 def _messages(text: str, system: str) -> tuple[Message, ...]:
