@@ -8,6 +8,7 @@ outside is seen by the next read.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import time
@@ -230,6 +231,22 @@ class NotesFolder:
         except OSError as error:
             raise NoteError(f"{path} could not be deleted: {error.strerror or error}.") from error
 
+    def keep_aside(self, name: str, text: str) -> str:
+        """Keep a text that could not be written as a note, so that nothing a person typed is lost.
+
+        Returns:
+            The name it lies under.
+
+        Raises:
+            NoteError: not even that is possible.
+        """
+        path = confined(self.root, name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return self._keep(path, text).relative_to(self.root).as_posix()
+        except OSError as error:
+            raise NoteError(f"{path} could not be kept aside: {error.strerror or error}.") from error
+
     def conflicts_of(self, name: str) -> list[str]:
         """The kept versions of a note that was edited twice at once."""
         stem = name.removesuffix(".md") + CONFLICT_MARK
@@ -249,19 +266,22 @@ class NotesFolder:
         return path
 
     def _conflict(self, path: Path, text: str, what: str) -> NoteConflictError:
-        content = text.encode("utf-8")
-        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{digest_of(content)[:6]}"
-        kept = path.with_name(f"{path.stem}{CONFLICT_MARK}{stamp}{path.suffix}")
         try:
-            create(kept, content)
-        except FileExistsError:
-            pass  # the very same text was kept a moment ago
+            kept = self._keep(path, text)
         except OSError as error:
             return NoteConflictError(f"{path} {what} by someone else, and our version could not be kept: {error}.")
         return NoteConflictError(
             f"{path} {what} by someone else since it was read. It is untouched; our version is kept as {kept.name}. "
             "Merge the two, then remove the copy."
         )
+
+    def _keep(self, path: Path, text: str) -> Path:
+        content = text.encode("utf-8")
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{digest_of(content)[:6]}"
+        kept = path.with_name(f"{path.stem}{CONFLICT_MARK}{stamp}{path.suffix}")
+        with contextlib.suppress(FileExistsError):  # the very same text was kept a moment ago
+            create(kept, content)
+        return kept
 
     def _walk(self) -> Iterator[str]:
         for folder, folders, files in os.walk(self.root, followlinks=False):

@@ -10,10 +10,13 @@ disk keeps below the file system.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from memory.errors import StoreBusyError
 from memory.notes.folder import LESSONS_NAME, NotesFolder
@@ -24,6 +27,7 @@ from memory.store import Document, Store
 
 SAMPLE_BYTES = 24  # shorter pieces of text occur by chance
 MAX_SAMPLES = 200
+CHROMA = "chroma"  # the folder of the vector index inside the data folder
 _BLOCK = 1 << 20
 
 
@@ -76,8 +80,7 @@ def forget(folder: NotesFolder, store: Store | None, wanted: str) -> Forgotten:
     chunk_ids = _chunk_ids(store, documents) if store else []
     vectors = _count_vectors(store, chunk_ids) if store else 0
     linked = [f"{other.name} (links to it)" for other in folder.backlinks(note.name)]
-    if store:
-        _purge(store, documents)
+    index = _drop_vector_index(store, documents) if store else None
     for one in (*copies, note):
         folder.remove(one.name)
     texts = [one.text for one in (note, *copies)]
@@ -91,6 +94,7 @@ def forget(folder: NotesFolder, store: Store | None, wanted: str) -> Forgotten:
             _check_manifest(store, note),
             _check_rows(store, gone),
             _check_words(store, note, documents),
+            *([index] if index else []),
             _check_bytes(store, samples),
         ]
     return Forgotten(
@@ -127,6 +131,30 @@ def _purge(store: Store, documents: Sequence[Document]) -> None:
         _empty_log(connection)
     finally:
         connection.execute(f"PRAGMA secure_delete = {int(before)}").fetchone()
+
+
+def _drop_vector_index(store: Store, documents: Sequence[Document]) -> Check | None:
+    """Purge the store, and remove the vector index derived from it: a graph keeps deleted vectors as tombstones.
+
+    The index is made again from the stored vectors when it is next wanted. It goes first, so that an index somebody
+    else holds open leaves everything as it was.
+    """
+    folders = [store.folder / CHROMA, *sorted(store.folder.glob(f"{CHROMA}.damaged-*"))]
+    folders = [folder for folder in folders if folder.is_dir()]
+    lock = FileLock(store.folder / f"{CHROMA}.lock")
+    if not folders:
+        _purge(store, documents)
+        return None
+    try:
+        with lock.acquire(timeout=0):
+            for folder in folders:
+                shutil.rmtree(folder)
+            _purge(store, documents)
+    except Timeout:
+        raise StoreBusyError("Another fovea holds the vector index; close it and forget the note again.") from None
+    return Check(
+        "vector index", not any(folder.exists() for folder in folders), "removed; it is made again when needed"
+    )
 
 
 def _empty_log(connection: sqlite3.Connection) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from memory.lessons import Lesson, parse_lessons
 from memory.notes.folder import LESSONS_NAME, NotesFolder, Problem, is_conflict
 from memory.notes.note import Note, digest_of
-from memory.recall.text import query_terms
+from memory.recall.text import index_terms, query_terms
 from memory.store import Chunk, DocumentInfo, Piece, Store
 
 NOTE = "note"
@@ -93,13 +93,19 @@ def search(store: Store, query: str, limit: int = 10, *, private: bool = True) -
     Returns:
         Places, best first.
     """
-    hits = store.search_words(query_terms(query), limit, [NOTE, LESSON], private=private)
+    terms = query_terms(query)
+    hits = store.search_words(terms, limit, [NOTE, LESSON], private=private)
     scores = {hit.chunk_id: hit.score for hit in hits}
-    return list(_places(store.chunks([hit.chunk_id for hit in hits]), scores, private=private))[:limit]
+    found = _places(store.chunks([hit.chunk_id for hit in hits]), scores, set(terms), private=private)
+    return list(found)[:limit]
 
 
-def _places(chunks: Iterable[Chunk], scores: dict[int, float], *, private: bool) -> Iterable[Found]:
+def _places(chunks: Iterable[Chunk], scores: dict[int, float], terms: set[str], *, private: bool) -> Iterable[Found]:
     for chunk in chunks:
+        lines = chunk.text.split("\n")
+        # The line that says most of what was asked for, not the first of its chunk.
+        said = [len(terms & set(index_terms(line).split())) for line in lines]
+        best = said.index(max(said))
         for source in chunk.sources:
             document = source.document
             if document.kind not in {NOTE, LESSON} or (document.private and not private):
@@ -107,8 +113,8 @@ def _places(chunks: Iterable[Chunk], scores: dict[int, float], *, private: bool)
             yield Found(
                 name=document.uri.partition("#")[0],
                 title=document.title,
-                line=source.placement.line_start,
-                text=chunk.text,
+                line=source.placement.line_start + best,
+                text=lines[best].strip(),
                 score=scores[chunk.id],
                 private=document.private,
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from memory.errors import NoteNotFoundError, StoreBusyError
 from memory.lessons import Lesson, LessonBook
@@ -115,3 +116,25 @@ def test_a_reader_in_the_way_is_told_and_the_file_stays(folder: NotesFolder, sto
         connection.execute("COMMIT")
     assert folder.names() == ["vault.md"]
     assert forget(folder, store, "vault").proved
+
+
+def test_the_vector_index_goes_with_it(folder: NotesFolder, store: Store) -> None:
+    folder.create("vault.md", SECRET)
+    sync(folder, store)
+    for name in ("chroma", "chroma.damaged-1"):
+        (store.folder / name).mkdir()
+        (store.folder / name / "data_level0.bin").write_bytes(b"vectors")
+    result = forget(folder, store, "vault")
+    assert result.proved
+    assert "vector index" in {check.place for check in result.checks}
+    assert not list(store.folder.glob("chroma*/"))
+
+
+def test_a_vector_index_in_use_leaves_everything_as_it_was(folder: NotesFolder, store: Store) -> None:
+    folder.create("vault.md", SECRET)
+    sync(folder, store)
+    (store.folder / "chroma").mkdir()
+    with FileLock(store.folder / "chroma.lock"), pytest.raises(StoreBusyError, match="vector index"):
+        forget(folder, store, "vault")
+    assert folder.names() == ["vault.md"]
+    assert [found.name for found in search(store, "elephants")] == ["vault.md"]

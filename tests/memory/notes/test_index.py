@@ -31,7 +31,7 @@ def test_notes_are_found_by_words_of_any_form(folder: NotesFolder, store: Store)
     assert [found.name for found in search(store, "sleep")] == ["cats.md"]
     assert [found.name for found in search(store, "квантованных моделях")] == ["ru.md"]
     place = search(store, "sleeping Tom")[0]
-    assert (place.title, "Tom is sleeping" in place.text) == ("Cats", True)
+    assert (place.title, place.line, place.text) == ("Cats", 6, "Tom is sleeping.")
 
 
 def test_spans_open_at_the_place_in_the_file(folder: NotesFolder, store: Store) -> None:
