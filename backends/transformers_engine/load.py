@@ -49,7 +49,7 @@ class TransformersOptions:
     """Shares of the cards when there are several."""
 
     @classmethod
-    def of(cls, tier: TierSpec, ladder: LadderSpec, sequences: int = 0) -> TransformersOptions:
+    def of(cls, tier: TierSpec, ladder: LadderSpec) -> TransformersOptions:
         """From a ladder's settings: 4-bit means nf4 and 8-bit means int8, unless the tier's options say otherwise.
 
         Raises:
@@ -62,7 +62,7 @@ class TransformersOptions:
             device=tier.options.get("device", "auto"),
             ctx=ladder.ctx,
             batch_size=ladder.batch_size,
-            sequences=sequences or ladder.n_parallel + 2,
+            sequences=ladder.n_parallel + 12,  # those being written, and the conversations a ladder keeps
             threads=ladder.threads,
             tensor_split=tier.tensor_split,
         )
