@@ -254,6 +254,9 @@ class EngineHost:
             stdin.write(wire.order(number, op, value))
             stdin.flush()
         except (OSError, ValueError) as error:
+            # A pipe breaks a moment before the process counts as ended; without waiting it would pass for alive.
+            with suppress(subprocess.TimeoutExpired):
+                process.popen.wait(_CLOSE_S)
             raise HostDied(_how_it_ended(process.popen.poll())) from error
 
     def _run(self, request: Request) -> Iterator[Event]:
