@@ -33,6 +33,8 @@ LANGUAGES = frozenset(_GRAMMARS)
 """Languages cut by their grammar."""
 
 _WRAPPERS = ("definition", "declaration", "body", "declarator")
+_NAMELESS = re.compile(r"expression|call|import|use_|using|package|preproc|command|variable_assign|assignment")
+"""Statements that carry a name without defining anything worth a place in the heading path."""
 _CONTAINERS = re.compile(r"class|impl|module|namespace|interface|trait|struct|enum|object|declaration_list|block|body")
 _DEPTH = 8
 _LABEL = 80
@@ -99,14 +101,14 @@ def _collect(
 def _name(node: Any) -> str:
     """The name a definition gives itself; empty for anything else."""
     for _ in range(4):
+        if _NAMELESS.match(node.type):
+            return ""
         named = node.child_by_field_name("name")
         if named is None and node.type == "impl_item":
             named = node.child_by_field_name("type")
         if named is not None:
             text = named.text.decode("utf-8", "replace") if named.text else ""
             return " ".join(text.split())[:_LABEL]
-        if node.type in ("expression_statement", "call", "call_expression", "import_statement"):
-            return ""
         if node.type.endswith("declarator") and node.child_count == 0:
             return ""
         inner = next((found for field in _WRAPPERS[:2] if (found := node.child_by_field_name(field))), None)
