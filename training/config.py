@@ -63,6 +63,7 @@ class TrainSettings:
     """Everything that decides a training run besides the data and the shape.
 
     The schedule counts tokens, never time: a machine that is paused or shared trains the same model, only later.
+    ``long_rows_from`` is the share of the tokens after which the second stage of the data begins.
     Learning rate: linear warm-up, flat, then linear to zero over the last ``cooldown`` share (WSD, Hägele et al. 2024).
     """
 
@@ -71,6 +72,7 @@ class TrainSettings:
     batch_tokens: int = 8192
     warmup_share: float = 0.02
     cooldown_share: float = 0.35
+    long_rows_from: float = 0.5
     matrix_lr: float = 0.02
     other_lr: float = 0.004
     momentum: float = 0.95

@@ -166,8 +166,12 @@ def build_stage(
 ) -> tuple[np.ndarray, np.ndarray]:
     """All rows of a stage from one seed."""
     rng = random.Random(seed)
-    maker = lambda: jobs.grounded(rng, material) if rng.random() < stage.grounded else jobs.conversation(rng, material)  # noqa: E731 - closes over rng
-    return pack(encoder, prose_stream(encoder, prose, rng), maker, stage, rng)
+
+    def chat() -> list[Message]:
+        make = jobs.grounded if rng.random() < stage.grounded else jobs.conversation
+        return make(rng, material)
+
+    return pack(encoder, prose_stream(encoder, prose, rng), chat, stage, rng)
 
 
 def main() -> None:

@@ -291,11 +291,19 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=40, help="held-out documents a language")
     parser.add_argument("--ngram-megabytes", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument(
+        "--part", choices=("all", "tiers", "baselines"), default="all", help="keep the other part's figures"
+    )
     arguments = parser.parse_args()
     prose = sample_prose(arguments.data, arguments.documents, arguments.seed)
     tasks = held_out_questions(arguments.eval, arguments.questions, arguments.seed)
-    results = evaluate(arguments.gguf, prose, tasks, lambda line: print(line, flush=True))
-    results["baselines"] = baselines(prose, tasks, arguments.corpus, arguments.ngram_megabytes)
+    results: dict[str, Any] = {}
+    if arguments.part != "all":
+        results = json.loads(arguments.json.read_text(encoding="utf-8")) if arguments.json.exists() else {}
+    if arguments.part != "baselines":
+        results |= evaluate(arguments.gguf, prose, tasks, lambda line: print(line, flush=True))
+    if arguments.part != "tiers":
+        results["baselines"] = baselines(prose, tasks, arguments.corpus, arguments.ngram_megabytes)
     results["settings"] = {
         "questions": arguments.questions,
         "documents": arguments.documents,

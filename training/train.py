@@ -33,7 +33,6 @@ from training.model import Pocket
 from training.muon import Muon
 
 CHECKPOINT = "checkpoint.pt"
-LONG_ROWS_FROM = 0.6  # share of the tokens after which the second stage begins
 MICRO_TOKENS = {"cpu": 2048, "cuda": 32768}  # what fits a CPU's cache is fastest there
 
 
@@ -126,7 +125,7 @@ class Trainer:
         """
         settings, progress = self.settings, self.progress
         share = progress.tokens / settings.tokens
-        stage = min(len(self.rows.ids) - 1, 1 if share >= LONG_ROWS_FROM else 0)
+        stage = min(len(self.rows.ids) - 1, 1 if share >= settings.long_rows_from else 0)
         width = self.rows.ids[stage].shape[1] - 1
         count = max(1, settings.batch_tokens // width)
         ids, weights = self.rows.take(stage, progress.rows_taken[stage], count)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from training.config import Shape
 from training.data import Encoder, Stage, pack
@@ -15,6 +17,15 @@ from training.jobs import Material, conversation, job_texts
 from training.tokenizer import load_tokenizer, train_tokenizer
 
 SHAPE = Shape(vocabulary=512, hidden=256, layers=2, heads=4, kv_heads=2, feed_forward=256, context=256)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny products on several threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from training.llama_file import LlamaFile
 from training.model import Pocket
 from training.parity import SAMPLE_TEXTS, compare_logits, compare_tokens
 from training.tokenizer import load_tokenizer
+from training.unpack import read_model, write_tokenizer
 
 SHAPE = Shape(vocabulary=512, hidden=256, layers=2, heads=4, kv_heads=2, feed_forward=256, context=256)
 
@@ -89,3 +90,16 @@ def test_shapes_without_k_quants_are_refused(tokenizer_path: Path, tmp_path: Pat
 def test_stored_shape_is_readable(run: Path, tokenizer_path: Path, tmp_path: Path) -> None:
     write_hugging_face(load_checkpoint(run / "checkpoint.pt"), tokenizer_path, tmp_path)
     assert Shape(**json.loads((tmp_path / "shape.json").read_text(encoding="utf-8"))) == SHAPE
+
+
+def test_a_gguf_unpacks_to_what_it_was_made_from(run: Path, tokenizer_path: Path, tmp_path: Path) -> None:
+    model = load_checkpoint(run / "checkpoint.pt")
+    write_model_gguf(model, tokenizer_path, tmp_path / "m.gguf", "test")
+    unpacked = read_model(tmp_path / "m.gguf")
+    assert unpacked.shape == model.shape
+    for name, weight in model.state_dict().items():
+        assert torch.equal(unpacked.state_dict()[name], weight), name
+    write_tokenizer(tmp_path / "m.gguf", tmp_path / "tokenizer.json")
+    again, first = load_tokenizer(tmp_path / "tokenizer.json"), load_tokenizer(tokenizer_path)
+    for text in SAMPLE_TEXTS:
+        assert again.encode(text).ids == first.encode(text).ids
