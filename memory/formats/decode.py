@@ -66,25 +66,23 @@ def _decoded(data: bytes, declared: str) -> tuple[str, str]:
     try:
         return data.decode("utf-8"), "utf-8"
     except UnicodeDecodeError as error:
-        almost = _almost_utf8(data, error)
-    if almost is not None:
-        return almost, "utf-8 with invalid bytes replaced"
+        cut_off = error.reason == "unexpected end of data"
     if declared:
         try:
             return data.decode(declared), declared.lower()
         except (LookupError, UnicodeDecodeError):
             pass  # a wrong declaration is common; detection follows
-    return _detected(data)
+    almost = _almost_utf8(data, cut_off)
+    return _detected(data) if almost is None else (almost, "utf-8 with invalid bytes replaced")
 
 
-def _almost_utf8(data: bytes, error: UnicodeDecodeError) -> str | None:
-    """UTF-8 with a few broken bytes, e.g. cut in the middle of a character, keeps its encoding."""
+def _almost_utf8(data: bytes, cut_off: bool) -> str | None:
+    """UTF-8 with a few broken bytes, or cut in the middle of its last character, keeps its encoding."""
     text = data.decode("utf-8", "replace")
     broken = text.count("\ufffd")
     sound = sum(1 for char in text[:_SAMPLE] if char > "\x7f" and char != "\ufffd")
-    if broken <= max(2, len(text) // 10_000) and (sound > 4 * broken or error.start > len(data) - 4):
-        return text
-    return None
+    few = broken <= max(2, len(text) // 10_000)
+    return text if few and (cut_off or sound > 4 * broken) else None
 
 
 def _detected(data: bytes) -> tuple[str, str]:

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from memory.errors import IngestError, StoreBusyError
+from memory.ingest import Control, Progress, path_of, uri_of
+from memory.ingest.lock import writer_lock
+from memory.ingest.walk import select
+from memory.kb import KnowledgeBase, Waiting
+from tests.memory.kb.kb_samples import SENTENCE, CountingEmbedder
+
+Opener = Callable[..., KnowledgeBase]
+
+
+def write(path: Path, *sections: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"## Part {n}\n\n{section} {SENTENCE * 6}\n\n" for n, section in enumerate(sections))
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def names(base: KnowledgeBase) -> list[str]:
+    return sorted(Path(document.uri).name for document in base.documents() if document.status == "ready")
+
+
+def test_unchanged_files_cost_nothing_and_an_edit_costs_its_chunk(
+    base: KnowledgeBase, docs: Path, embedder: CountingEmbedder
+) -> None:
+    write(docs / "a.md", "alpha", "beta", "gamma")
+    write(docs / "b.md", "delta")
+    first = base.add([str(docs)])
+    assert (first.added, first.embedded, first.pending) == (2, 4, 0)
+    embedder.texts.clear()
+    assert base.add([str(docs)]).unchanged == 2 and not embedder.texts
+    write(docs / "a.md", "alpha", "beta, edited", "gamma")
+    again = base.refresh()
+    assert (again.updated, again.unchanged, again.new_chunks, again.removed_chunks) == (1, 1, 1, 1)
+    assert len(embedder.texts) == 1 and "beta, edited" in embedder.texts[0]
+
+
+def test_a_touched_file_is_read_but_not_stored_again(base: KnowledgeBase, docs: Path) -> None:
+    path = write(docs / "a.md", "alpha")
+    base.add([str(docs)])
+    os.utime(path, ns=(1, 1))
+    assert base.refresh().unchanged == 1
+    document = base.store.document("file", str(path))
+    assert document is not None and document.mtime_ns == 1
+
+
+def test_a_moved_file_is_not_embedded_again(base: KnowledgeBase, docs: Path, embedder: CountingEmbedder) -> None:
+    path = write(docs / "old.md", "alpha", "beta")
+    base.add([str(docs)])
+    embedder.texts.clear()
+    path.rename(docs / "renamed.md")
+    (docs / "sub").mkdir()
+    (docs / "renamed.md").rename(docs / "sub" / "moved.md")
+    outcome = base.refresh()
+    assert (outcome.added, outcome.removed, outcome.embedded) == (1, 1, 0)
+    assert names(base) == ["moved.md"] and not embedder.texts
+
+
+def test_a_removed_file_disappears_from_every_route(base: KnowledgeBase, docs: Path) -> None:
+    path = write(docs / "a.md", "unmistakable")
+    write(docs / "b.md", "other")
+    base.add([str(docs)])
+    path.unlink()
+    assert base.refresh().removed == 1
+    assert base.store.search_words(["unmistak"], 5) == []
+    assert base.store.count_vectors(base.model) == base.store.stats().chunks == 1
+
+
+def test_a_vanished_folder_is_reported_and_forgets_nothing(base: KnowledgeBase, docs: Path) -> None:
+    write(docs / "a.md", "alpha")
+    base.add([str(docs)])
+    docs.rename(docs.with_name("unmounted"))
+    outcome = base.refresh()
+    assert outcome.removed == 0 and "gone or not mounted" in outcome.failed[0][1]
+    assert names(base) == ["a.md"]
+
+
+def test_what_was_removed_by_hand_stays_out_until_it_is_added_again(base: KnowledgeBase, docs: Path) -> None:
+    write(docs / "a.md", "alpha")
+    secret = write(docs / "secret.md", "secret")
+    base.add([str(docs)])
+    assert base.remove([str(secret)]).removed == 1
+    base.refresh()
+    base.add([str(docs)])
+    assert names(base) == ["a.md"]
+    base.add([str(secret)])
+    assert names(base) == ["a.md", "secret.md"]
+
+
+def test_removing_a_folder_stops_following_it(base: KnowledgeBase, docs: Path) -> None:
+    write(docs / "a.md", "alpha")
+    write(docs / "sub" / "b.md", "beta")
+    base.add([str(docs)])
+    assert base.remove([str(docs)]).removed == 2
+    write(docs / "c.md", "gamma")
+    base.refresh()
+    assert names(base) == [] and base.store.stats().chunks == 0
+
+
+def test_removing_by_pattern_and_something_unknown(base: KnowledgeBase, docs: Path) -> None:
+    write(docs / "a.md", "alpha")
+    write(docs / "b.txt", "beta")
+    base.add([str(docs)])
+    outcome = base.remove([str(docs / "*.txt"), str(docs / "nothing.md")])
+    assert outcome.removed == 1 and outcome.failed == [(str(docs / "nothing.md"), "not in the knowledge base")]
+
+
+def test_gitignore_hidden_and_tool_folders_are_left_out(docs: Path) -> None:
+    for name in ("a.md", "b.log.md", "build/c.md", "keep/build/d.md", "node_modules/e.md", ".hidden/f.md", ".g.md"):
+        write(docs / name, "text")
+    (docs / ".gitignore").write_text("*.log.md\nbuild/\n", encoding="utf-8")
+    (docs / "keep" / ".gitignore").write_text("!build/\n", encoding="utf-8")
+    (docs / "link.md").symlink_to(docs / "a.md")
+    (docs / "photo.png").write_bytes(b"\x89PNG")
+    found = sorted(str(one.path.relative_to(docs)) for one in select([str(docs)]).files)
+    assert found == ["a.md", "keep/build/d.md"]
+
+
+def test_globs_files_and_problems_are_told_apart(docs: Path) -> None:
+    write(docs / "a.md", "text")
+    write(docs / "sub" / "b.md", "text")
+    (docs / "odd.weird").write_text("text", encoding="utf-8")
+    chosen = select([str(docs / "**" / "*.md"), str(docs / "odd.weird"), str(docs / "none*.md")])
+    assert [found.path.name for found in chosen.files] == ["a.md", "b.md", "odd.weird"]
+    assert chosen.problems == [(str(docs / "none*.md"), "no such file or folder")]
+    with pytest.raises(IngestError, match="at least one"):
+        select([])
+
+
+@pytest.mark.parametrize("raw", [b"/tmp/plain.md", b"/tmp/\xff\xfe.md", "/tmp/имя.md".encode()])
+def test_every_path_has_a_name_that_leads_back(raw: bytes) -> None:
+    path = Path(os.fsdecode(raw))
+    uri_of(path).encode("utf-8")
+    assert path_of(uri_of(path)) == path
+
+
+def test_a_file_that_becomes_unreadable_gives_up_its_text(base: KnowledgeBase, docs: Path) -> None:
+    path = write(docs / "a.md", "unmistakable")
+    base.add([str(docs)])
+    path.write_bytes(b"\0" * 500)
+    assert base.refresh().failed == [(str(path), "binary data, not a document")]
+    assert base.store.search_words(["unmistak"], 5) == []
+    write(path, "readable again")
+    assert base.refresh().added == 1
+
+
+def test_words_find_before_anything_is_embedded(open_base: Opener, docs: Path) -> None:
+    write(docs / "a.md", "unmistakable")
+    base = open_base()
+    outcome = base.add([str(docs)], embed=False)
+    assert outcome.pending == 1
+    found, note = base.search("unmistakable")
+    assert found[0].word_rank == 1 and found[0].vector_rank is None
+    assert "nothing is embedded yet" in note
+    base.embed()
+    found, note = base.search("unmistakable")
+    assert found[0].vector_rank == 1 and not note
+
+
+def test_another_model_embeds_anew_while_words_go_on_finding(open_base: Opener, docs: Path) -> None:
+    write(docs / "a.md", "unmistakable")
+    open_base().add([str(docs)])
+    other = open_base(CountingEmbedder("other"))
+    found, note = other.search("unmistakable")
+    assert found and "nothing is embedded yet" in note
+    assert other.embed() == 1
+    assert other.store.stats().vectors == {"other": 1}
+
+
+def test_cancelling_keeps_what_was_done_and_the_next_run_goes_on(open_base: Opener, docs: Path) -> None:
+    for number in range(30):
+        write(docs / f"{number:02}.md", f"text {number}")
+    base, stop = open_base(), threading.Event()
+
+    outcome = base.add([str(docs)], Control(report=lambda progress: stop.set(), cancelled=stop.is_set))
+    assert outcome.cancelled and 0 < outcome.added < 30
+    rest = base.add([str(docs)])
+    assert outcome.added + rest.added == 30 and rest.pending == 0
+    assert base.verify().clean
+
+
+def test_progress_has_rate_and_remaining_time(base: KnowledgeBase, docs: Path) -> None:
+    write(docs / "a.md", "alpha", "beta")
+    seen: list[Progress] = []
+    base.add([str(docs)], Control(report=seen.append))
+    assert {"reading", "embedding"} == {progress.phase for progress in seen}
+    assert seen[-1].done == seen[-1].total and seen[-1].seconds_left == 0.0 and seen[-1].rate > 0
+
+
+def test_a_second_writer_waits_and_says_for_whom(open_base: Opener, docs: Path) -> None:
+    write(docs / "a.md", "alpha")
+    base = open_base()
+    told: list[str] = []
+    waiting = threading.Event()
+
+    def say(text: str) -> None:
+        told.append(text)
+        waiting.set()
+
+    with writer_lock(base.folder, "kb rebuild"):
+        with pytest.raises(StoreBusyError, match="kb rebuild"):
+            base.add([str(docs)], waiting=Waiting(seconds=0))
+        thread = threading.Thread(target=lambda: base.add([str(docs)], waiting=Waiting(told=say)))
+        thread.start()
+        assert waiting.wait(20)
+        assert names(base) == []  # reading needs no lock
+    thread.join(20)
+    assert names(base) == ["a.md"]
+    assert "waiting for it" in told[0] and str(os.getpid()) in told[0]
+
+
+def test_two_bases_on_one_folder_end_with_the_union(open_base: Opener, tmp_path: Path) -> None:
+    for number in range(20):
+        write(tmp_path / "left" / f"{number}.md", f"left {number}")
+        write(tmp_path / "right" / f"{number}.md", f"right {number}")
+    bases = [open_base(), open_base()]
+    threads = [
+        threading.Thread(target=base.add, args=([str(tmp_path / side)],))
+        for base, side in zip(bases, ("left", "right"), strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(names(bases[0])) == 40
+    assert bases[0].store.count_pending(bases[0].model) == 0
+    assert bases[1].verify().clean
+
+
+def test_private_documents_are_never_found(base: KnowledgeBase, docs: Path) -> None:
+    path = write(docs / "diary.md", "unmistakable")
+    base.add([str(docs)], private=True)
+    assert base.search("unmistakable")[0] == []
+    write(path, "unmistakable, edited")
+    base.refresh()
+    assert base.search("unmistakable")[0] == []
+    shown = base.show(str(path))
+    assert shown is not None and "edited" in shown[1][0][1].text
+
+
+def test_watching_follows_changes(base: KnowledgeBase, docs: Path) -> None:
+    write(docs / "a.md", "alpha")
+    base.add([str(docs)])
+    stop = threading.Event()
+    control = Control(cancelled=stop.is_set)
+    outcomes = base.watch(control)
+    next(outcomes)  # what changed before watching began
+    timer = threading.Timer(1.0, lambda: write(docs / "b.md", "unmistakable"))
+    timer.start()
+    changed = next(outcomes)
+    timer.join()
+    stop.set()
+    assert changed.added == 1 and base.search("unmistakable")[0]
+    outcomes.close()  # type: ignore[attr-defined]
+
+
+def test_status_counts_what_is_there(base: KnowledgeBase, docs: Path) -> None:
+    write(docs / "a.md", "alpha")
+    (docs / "b.md").write_bytes(b"")
+    base.add([str(docs)])
+    status = base.status()
+    assert (status.store.documents["file"], status.store.failed, status.pending) == (1, 1, 0)
+    assert status.roots == [str(docs)] and status.model == "counting"
