@@ -8,8 +8,9 @@ from types import TracebackType
 from agent import ladder as ladders
 from agent import paths
 from agent.desk import Desk, State
-from agent.oversight import DefaultOverseer, Overseer
+from agent.oversight import Overseer
 from agent.paths import Folders
+from agent.policy.overseer import BudgetOverseer
 from agent.recall import Memory
 from agent.session import Session
 from agent.settings import Settings
@@ -90,9 +91,9 @@ class Fovea:
                 settings,
                 folders,
                 tree,
-                engine if engine is not None else _host(folders, tree),
+                engine if engine is not None else _engine(settings, folders, tree),
                 memory if memory is not None else _memory(settings, folders, tree),
-                overseer if overseer is not None else _overseer(settings),
+                overseer if overseer is not None else _overseer(settings, folders),
                 LadderSpec(()) if engine is not None else None,
             )
         except BaseException:
@@ -137,7 +138,7 @@ class Fovea:
         """
         with self._loading:
             if self._status is None:
-                spec = self._spec or ladders.build(self.settings, self.folders.cache, self.progress)
+                spec = self._spec or ladders.build(self.settings, self.folders, self.progress)
                 self._status = self.engine.load(spec)
             return self._status
 
@@ -156,6 +157,14 @@ class Fovea:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _engine(settings: Settings, folders: Folders, tree: Tree) -> Engine:
+    if not ladders.has_remote(settings):
+        return _host(folders, tree)
+    from backends.remote.engine import MixedEngine
+
+    return MixedEngine(_host(folders, tree))
 
 
 def _host(folders: Folders, tree: Tree) -> Engine:
@@ -182,5 +191,6 @@ def _memory(settings: Settings, folders: Folders, tree: Tree) -> Memory:
     )
 
 
-def _overseer(settings: Settings) -> Overseer:
-    return DefaultOverseer()
+def _overseer(settings: Settings, folders: Folders) -> Overseer:
+    chosen = settings.policy.calibration
+    return BudgetOverseer(Path(chosen).expanduser() if chosen else None, folders.cache)

@@ -5,13 +5,16 @@ Tiers that are missing are made from the 16-bit file on first use (``backends.mo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from agent.settings import Settings
+from agent.paths import Folders
+from agent.settings import Settings, TierSettings
 from backends.types import EIGHT, FOUR, SIXTEEN, LadderSpec, TierSpec
 
 BUILT_IN = "pocket"
+REMOTE = "openai"
+"""The backend of a tier that is a server."""
 DEFAULT_CTX = 4096
 NAMES = (FOUR, EIGHT, SIXTEEN)
 Progress = Callable[[str, float], None]
@@ -20,33 +23,37 @@ Progress = Callable[[str, float], None]
 
 def model_name(settings: Settings) -> str:
     """The name under which replies of this model are recorded."""
-    if settings.model == BUILT_IN:
+    explicit = _explicit(settings)
+    if settings.model == BUILT_IN and not _replaces_model(explicit):
         return BUILT_IN
-    source = settings.tiers.get(SIXTEEN) or next(iter(settings.tiers.values()), None) or Path(settings.model)
-    return Path(source).name.removesuffix(".gguf")
+    source = explicit[-1].path if _replaces_model(explicit) else Path(settings.model)
+    return source.name.removesuffix(".gguf")
 
 
-def source_path(settings: Settings) -> Path:
-    """The 16-bit file the settings name. Raises ModelFileError when it is not there."""
-    if settings.model != BUILT_IN:
-        return Path(settings.model).expanduser()
+def source_path(settings: Settings, data: Path) -> Path:
+    """The file or folder the settings name. Raises ModelFileError when there is none."""
     from backends import pocket
     from backends.errors import ModelFileError
+    from backends.models.collection import Collection
 
+    if settings.model != BUILT_IN:
+        return Collection(data).resolve(settings.model)
     try:
         return pocket.path()
     except FileNotFoundError as error:
         raise ModelFileError(str(error)) from error
 
 
-def build(settings: Settings, cache: Path, progress: Progress | None = None) -> LadderSpec:
+def build(settings: Settings, folders: Folders, progress: Progress | None = None) -> LadderSpec:
     """The ladder to load; makes the tiers that are missing.
 
     Raises:
         BackendError: the model file is missing or damaged, or a tier cannot be made.
     """
     engine = settings.engine
-    tiers = _explicit(settings) if settings.tiers else _found(settings, cache, progress)
+    tiers = _explicit(settings)
+    if not _replaces_model(tiers):
+        tiers = _found(settings, folders, progress) + tiers
     return LadderSpec(
         tiers=tiers,
         ctx=engine.ctx or _default_ctx(tiers),
@@ -56,31 +63,56 @@ def build(settings: Settings, cache: Path, progress: Progress | None = None) -> 
     )
 
 
+def has_remote(settings: Settings) -> bool:
+    """Whether a tier is a server."""
+    return any(spec.backend == REMOTE for spec in _explicit(settings))
+
+
 def _default_ctx(tiers: tuple[TierSpec, ...]) -> int:
     """What the model was made for, but not more than a small machine has memory for."""
     from backends.models.gguf_file import read_model
 
-    return min(read_model(tiers[0].path).context or DEFAULT_CTX, DEFAULT_CTX)
+    first = next((tier for tier in tiers if tier.backend == "llama"), None)
+    return min((read_model(first.path).context if first else 0) or DEFAULT_CTX, DEFAULT_CTX)
 
 
 def _explicit(settings: Settings) -> tuple[TierSpec, ...]:
+    """The tiers named in the settings, low to high."""
     known = {name: at for at, name in enumerate(NAMES)}
     ordered = sorted(settings.tiers.items(), key=lambda item: known.get(item[0], len(known)))
-    return tuple(_spec(settings, name, path.expanduser()) for name, path in ordered)
+    return tuple(_chosen(settings, name, value) for name, value in ordered)
 
 
-def _found(settings: Settings, cache: Path, progress: Progress | None) -> tuple[TierSpec, ...]:
+def _replaces_model(tiers: tuple[TierSpec, ...]) -> bool:
+    """Whether the named tiers stand in place of the model's own; servers alone are added to them."""
+    return any(tier.backend != REMOTE for tier in tiers)
+
+
+def _chosen(settings: Settings, name: str, value: str | TierSettings) -> TierSpec:
+    tier = TierSettings(path=value) if isinstance(value, str) else value
+    address = tier.url or (tier.path if tier.path.startswith(("http://", "https://")) else "")
+    if address:
+        options = {**tier.options, "url": address, "model": tier.model}
+        return TierSpec(name, Path(name), backend=REMOTE, options=options)
+    return _spec(settings, name, Path(tier.path).expanduser(), tier.options)
+
+
+def _found(settings: Settings, folders: Folders, progress: Progress | None) -> tuple[TierSpec, ...]:
     from backends.errors import TierError
     from backends.models.gguf_file import read_model
     from backends.models.tiers import ensure_tier
+    from backends.transformers_engine.check import check
 
-    source = source_path(settings)
+    source = source_path(settings, folders.data)
+    if source.is_dir():
+        check(source)
+        return tuple(_spec(settings, name, source) for name in NAMES)
     own = read_model(source).tier
     specs = []
     for name in NAMES:
         step = None if progress is None else _named(progress, name)
         try:
-            specs.append(_spec(settings, name, ensure_tier(source, name, cache, step)))
+            specs.append(_spec(settings, name, ensure_tier(source, name, folders.cache, step)))
         except TierError:
             # A 4-bit file alone has no higher tiers: the ladder is what can be had from it.
             if name == own:
@@ -92,6 +124,13 @@ def _named(progress: Progress, name: str) -> Callable[[float], None]:
     return lambda share: progress(name, share)
 
 
-def _spec(settings: Settings, name: str, path: Path) -> TierSpec:
+def _spec(settings: Settings, name: str, path: Path, options: Mapping[str, str] | None = None) -> TierSpec:
     engine = settings.engine
-    return TierSpec(name, path, n_gpu_layers=engine.n_gpu_layers, tensor_split=engine.tensor_split)
+    return TierSpec(
+        name,
+        path,
+        backend="transformers" if path.is_dir() else "llama",
+        n_gpu_layers=engine.n_gpu_layers,
+        tensor_split=engine.tensor_split,
+        options=dict(options or {}),
+    )

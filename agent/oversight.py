@@ -61,6 +61,9 @@ class Overseer(Protocol):
     def learn(self, situation: Situation, reply: Node) -> None:
         """A reply was written: adjust whatever keeps the spending near the budget."""
 
+    def notices(self) -> list[str]:
+        """Lines the person should see once (a calibration that cannot be used); reading them forgets them."""
+
 
 class DefaultOverseer:
     """The documented rule without calibration."""
@@ -107,6 +110,10 @@ class DefaultOverseer:
 
     def learn(self, situation: Situation, reply: Node) -> None:
         """The default rule learns nothing."""
+
+    def notices(self) -> list[str]:
+        """The default rule has nothing to say."""
+        return []
 
 
 def predicted_seconds(situation: Situation, tier: str, write: int, read: int = 0) -> float:

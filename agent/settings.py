@@ -118,13 +118,27 @@ class ScreenSettings(Section):
     """Own key bindings: id of the action to key, for example {look-closer: ctrl+l}."""
 
 
+class TierSettings(Section):
+    """A tier that needs more said than its file."""
+
+    path: str = ""
+    """A GGUF file, or a folder of safetensors."""
+    url: str = ""
+    """A server that speaks the OpenAI protocol, such as http://localhost:8000/v1; nothing is sent anywhere else."""
+    model: str = ""
+    """The model's name on that server."""
+    options: dict[str, str] = {}
+    """More for the engine, for example {quant: nf4, device: cuda} or {key_env: MY_KEY}."""
+
+
 class Settings(Section):
     """Everything that can be set."""
 
     model: str = "pocket"
-    """`pocket` (the built-in model) or the path of a 16-bit GGUF file; its other tiers are found or made."""
-    tiers: dict[str, Path] = {}
-    """Files of the tiers, where they are not to be found automatically, for example {4-bit: a.gguf, 16-bit: b.gguf}."""
+    """`pocket` (built in), a name of `fovea models list`, a 16-bit GGUF file, or a folder of safetensors."""
+    tiers: dict[str, str | TierSettings] = {}
+    """Tiers that are not found or made by themselves, for example {4-bit: a.gguf, 16-bit: b.gguf}. A tier may be a
+    mapping with path, or with url and model for a server; servers are added to the model's own tiers."""
     tier: str = ""
     """The tier that speaks. Empty: the lowest one that is loaded."""
     high: str = ""

@@ -20,6 +20,7 @@ from agent.errors import SettingsError
 from agent.paths import write_atomically
 from agent.settings import Settings
 
+FORMS = ("str", "TierSettings")
 HEADER = "# fovea settings; every key is explained in docs/settings.md and by `fovea settings show`.\n"
 Values = dict[str, Any]
 
@@ -100,7 +101,9 @@ def validated(values: Values, where: str = "", lines: Mapping[str, int] | None =
         # Through JSON, because strict validation then still takes text for paths and enums but "8" never for 8.
         return Settings.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        raise SettingsError(_explain(error.errors()[0], where, lines or {})) from error
+        # Of a value with several possible forms (a tier) the last form tried says most.
+        problems = [problem for problem in error.errors() if problem["loc"][:2] == error.errors()[0]["loc"][:2]]
+        raise SettingsError(_explain(problems[-1], where, lines or {})) from error
 
 
 def load(path: Path) -> Settings:
@@ -158,7 +161,8 @@ def _lines(node: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, int]
 
 
 def _explain(problem: ErrorDetails, where: str, lines: Mapping[str, int]) -> str:
-    parts = [str(part) for part in problem["loc"]]
+    # The name of a form a value may have is not part of the key.
+    parts = [str(part) for part in problem["loc"] if part not in FORMS]
     key = ".".join(parts)
     line = next((lines[k] for end in range(len(parts), 0, -1) if (k := ".".join(parts[:end])) in lines), None)
     place = f"{where}{f':{line}' if line else ''}: " if where else ""

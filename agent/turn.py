@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 
 from agent.context import Packed, Room, pack
 from agent.desk import Desk, State
-from agent.errors import StorageError, TurnError
+from agent.errors import ReadOnlyError, StorageError, TurnError
 from agent.events import Asked, Finished, Said, Started, Stopped, TurnEvent
 from agent.oversight import Plan
 from agent.recall import NullMemory, Recalling
 from agent.values import Node, Passage, Status
 from agent.writing import Draft, Job, Stage, Writing, listening
-from backends.types import LadderStatus, Message, Prefill, Request, Step
+from backends.types import Decoder, LadderStatus, Message, Prefill, Request, Step
 
 SOON_S = 0.02
 """A recall that needs no longer than this is not worth an extra request."""
@@ -60,9 +60,13 @@ class Turn:
     state: State
     spec: Spec
     said: list[str] = field(default_factory=list)
+    planned: int | None = None
+    """The line of the log about what the overseer decided; gets the real cost."""
 
     def events(self) -> Iterator[TurnEvent]:
         """See the module."""
+        if self.desk.tree.read_only:
+            raise ReadOnlyError(f"Nothing can be saved: {self.desk.tree.why_read_only}")
         began = time.monotonic()
         fresh = self.desk.loaded() is None
         ladder = self.desk.ladder()
@@ -73,6 +77,7 @@ class Turn:
         passages = self._passages(nodes, tier)
         packed = pack_prompt(self.desk, self.state, ladder, nodes, passages, self._parallel())
         plans = self._plans(ladder, tier, packed)
+        self.said += self.desk.overseer.notices()
         user, jobs = self._commit(nodes, passages, plans, ladder, packed)
         # The stand-in of a new question had no id yet.
         self.state.window, self.state.warm = packed.window or user.id, True
@@ -208,7 +213,7 @@ class Turn:
             for stages in plans:
                 if stages[0].plan.why and situation.high:
                     plan = stages[0].plan
-                    tree.ledger.note(
+                    self.planned = tree.ledger.note(
                         self.state.id, "auto", plan.why, node=jobs[0].drafts[0].node, predicted_s=plan.predicted_s
                     )
         if spec.move_head:
@@ -221,7 +226,10 @@ class Turn:
             tree.set_status(spec.resume, Status.OPEN)
             # kept=0: what the kill left uncounted is counted when the reply is finished.
             return Draft(spec.resume, list(spec.kept), kept=0, saved_at=time.monotonic())
-        tier = stages[0].plan.high or stages[0].plan.tier if len(stages) > 1 else stages[0].plan.tier
+        plan = stages[0].plan
+        # A verified reply is the high tier's text, whoever drafted it.
+        verified = plan.decoder is Decoder.SPECULATIVE
+        tier = plan.high if plan.high and (verified or len(stages) > 1) else plan.tier
         node = tree.add(
             self.state.id,
             user.id,
@@ -262,6 +270,8 @@ class Turn:
         tree, replies = self.desk.tree, tuple(writing.finished)
         if self.spec.decision is not None:
             tree.ledger.set_actual(self.spec.decision, seconds)
+        if self.planned is not None and replies and replies[0].timing is not None:
+            tree.ledger.set_actual(self.planned, replies[0].timing.decode_s)
         if writing.fell_back and replies:
             text = "a tier was lost while the reply was written; it was finished without closer looks"
             tree.ledger.note(self.state.id, "lost-tier", text, node=replies[0].id)

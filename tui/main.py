@@ -77,6 +77,13 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"There is no command `{args[0]}`.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Click itself would turn a reader that went away into exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return _reader_went_away()
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table, without importing anything."""
         with formatter.section("Commands"):

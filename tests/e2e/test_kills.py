@@ -1,0 +1,112 @@
+"""SIGKILL at random moments. Nothing acknowledged is lost, the file stays whole, the conversation goes on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import threading
+import time
+from contextlib import closing
+
+import pytest
+
+from agent.app import Fovea
+from agent.events import Finished, Said, Wrote
+from agent.paths import Folders
+from agent.settings import Settings
+from agent.values import Status
+from backends.scripted import ScriptedEngine
+
+TOKENS = 120
+DELAYS = random.Random(7).sample(range(100), 5)
+
+
+def whole(path):
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+@pytest.fixture
+def settings(model):
+    return Settings().with_values(
+        {
+            "model": str(model),
+            "sampling.max_tokens": TOKENS,
+            "sampling.temperature": 0,
+            "sampling.repetition_penalty": 1.3,
+            "policy.mode": "manual",
+            "engine.threads": 1,
+        }
+    )
+
+
+def test_a_killed_host_costs_one_line_and_no_text(settings, tmp_path, cache):
+    """The host dies after a random number of tokens; the reply is the same as without it."""
+    folders = Folders(tmp_path / "data", tmp_path / "config", cache)
+    with Fovea.open(settings, folders=folders) as fovea:
+        session = fovea.session()
+        undisturbed = list(session.send("Tell me something"))[-1].replies[0]
+        for after in DELAYS:
+            said, written = [], 0
+            stream = session.regenerate(undisturbed.id)
+            for event in stream:
+                if isinstance(event, Wrote):
+                    written += 1
+                    if written == after + 1:
+                        os.kill(fovea.engine.pid, signal.SIGKILL)
+                elif isinstance(event, Said):
+                    said.append(event.text)
+            assert isinstance(event, Finished)
+            (reply,) = event.replies
+            assert reply.status is Status.DONE and len(reply.steps) == len(undisturbed.steps)
+            assert reply.text[: len(undisturbed.text) // 3] == undisturbed.text[: len(undisturbed.text) // 3]
+            assert sum("restarted" in line for line in said) == 1, said
+    whole(folders.conversations)
+
+
+@pytest.mark.slow
+def test_a_killed_program_loses_nothing_acknowledged(program):
+    """The whole program dies at a random moment of a reply; the next one resumes it."""
+    first = program.run("ask", *program.options(5), "An acknowledged question")
+    assert first.returncode == 0
+    acknowledged = first.stdout
+    for delay in DELAYS:
+        process = program.start("ask", "--session", "last", *program.options(900), f"Question after {delay}")
+        seen = b"".join(process.stdout.read(1) for _ in range(1 + delay // 10))
+        wait = threading.Event()
+        wait.wait(delay / 100)
+        process.kill()
+        seen += process.stdout.read()
+        process.communicate()
+        for host in program.hosts():
+            host.wait(30)
+        assert len(seen) > 0
+        whole(program.data / "conversations.sqlite")
+    folders = Folders(program.data, program.home / "config", program.home / "cache")
+    with Fovea.open(Settings(), folders=folders, engine=ScriptedEngine()) as fovea:
+        session = fovea.session("last")
+        path = session.path()
+        assert path[0].text == "An acknowledged question"
+        assert path[1].status is Status.DONE and path[1].text.strip() in acknowledged.decode()
+        assert [n.text for n in path if n.role == "user"][1:] == [f"Question after {delay}" for delay in DELAYS]
+        partial = path[-1]
+        assert partial.status in (Status.OPEN, Status.DONE)
+    done = program.run("chat", "--plain", "--session", "last", *program.options(900), stdin=b"/continue\n")
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_partial_reply_is_at_most_half_a_second_behind(program):
+    process = program.start("ask", *program.options(900), "Q")
+    process.stdout.read(1)
+    deadline = time.monotonic() + 30
+    stored = 0
+    while not stored and time.monotonic() < deadline and process.poll() is None:
+        with closing(sqlite3.connect(f"file:{program.data}/conversations.sqlite?mode=ro", uri=True)) as connection:
+            stored = (
+                connection.execute("SELECT max(length(text)) FROM nodes WHERE role = 'assistant'").fetchone()[0] or 0
+            )
+    process.kill()
+    process.communicate()
+    assert stored
