@@ -12,13 +12,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memory.recall.text import query_terms
+from memory.recall.text import STOP_WORDS, query_terms
 
 MAX_TERMS = 32  # of one question; a pasted page is searched by its rarest words, which the caller picks by rarity
 MAX_CHARACTERS = 2000
 CONTEXT_WEIGHTS = (0.5, 0.25)  # of the message before, and the one before that
-FEW_TERMS = 3
+FEW_WORDS = 3
 
+_WORD = re.compile(r"\w+")
 _OPENING = re.compile(
     r"^\W*(?:and|but|or|so|then|also|what about|how about|what if|why|why not|how so|same|"
     r"а|но|и|или|тогда|а что|что насч[её]т|а если|почему|а как|как насч[её]т)\b",
@@ -26,7 +27,7 @@ _OPENING = re.compile(
 )
 _PRONOUN = re.compile(
     r"\b(?:it|its|that|this|these|those|they|them|their|he|she|him|her|his|there|one|ones|same|former|latter|"
-    r"он|она|оно|они|его|ее|её|их|ему|ей|им|это|этот|эта|эти|этого|этой|этих|тот|та|те|там|такой|такая|такое)\b",
+    r"он|она|оно|они|его|ее|её|их|ему|ей|им|это|этот|эта|эти|этого|этой|этих|тот|та|те|там)\b",
     re.IGNORECASE,
 )
 
@@ -55,7 +56,7 @@ def question(message: str, previous: Sequence[str] = ()) -> Question:
     message = message.strip()[:MAX_CHARACTERS]
     terms = dict.fromkeys(query_terms(message), 1.0)
     before = [text.strip()[:MAX_CHARACTERS] for text in previous if text.strip()][-len(CONTEXT_WEIGHTS) :][::-1]
-    if not before or not hangs_on_context(message, len(terms)):
+    if not before or not hangs_on_context(message):
         return Question(message, _first(terms))
     for text, weight in zip(before, CONTEXT_WEIGHTS, strict=False):
         for term in query_terms(text):
@@ -63,14 +64,15 @@ def question(message: str, previous: Sequence[str] = ()) -> Question:
     return Question(f"{before[0]} {message}", _first(terms), follow_up=True)
 
 
-def hangs_on_context(message: str, term_count: int) -> bool:
+def hangs_on_context(message: str) -> bool:
     """Whether a message cannot be understood without the ones before it."""
-    if term_count <= 1:
+    count = sum(1 for word in _WORD.findall(message) if word.casefold() not in STOP_WORDS)
+    if count <= 1:
         return True
-    short = term_count <= FEW_TERMS
+    short = count <= FEW_WORDS
     if short and (_OPENING.match(message) or _PRONOUN.search(message)):
         return True
-    return bool(_OPENING.match(message) and _PRONOUN.search(message) and term_count <= 2 * FEW_TERMS)
+    return bool(_OPENING.match(message) and _PRONOUN.search(message) and count <= 2 * FEW_WORDS)
 
 
 def _first(terms: dict[str, float]) -> dict[str, float]:
