@@ -19,6 +19,7 @@ from tui.commands.model_tools import (
     size,
     table,
 )
+from tui.commands.models_pull import pull, show_catalogue
 
 if TYPE_CHECKING:
     from backends.models.gguf_file import ModelFile
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 @click.group("models")
 def models() -> None:
     """Look at model files, make their tiers, fetch them."""
+
+
+models.add_command(pull)
+models.add_command(show_catalogue)
 
 
 # list, add, remove ---------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from backends.models import quantizer, tiers
 from backends.models.gguf_file import read_model
 from backends.models.identity import content_key, sha256
 from backends.models.random_gguf import write_random
-from backends.models.shape import Shape
 from backends.models.recipes import best_four_bit, predicted_bytes
+from backends.models.shape import Shape
 from backends.models.tiers import ensure_tier, ladder_for, make_quant, recipe_for, tier_path
 
 
