@@ -31,6 +31,7 @@ from memory.recall.around import Around, score_around, weigh_terms
 from memory.recall.engine import Recaller
 from memory.recall.question import question
 from memory.recall.values import DEFAULT_TUNING
+from memory.recall.variants import with_variants
 from memory.store import DocumentInfo, Store
 from memory.store.store import kind_bits
 
@@ -51,13 +52,15 @@ def look(base: Base, asks: Sequence[Ask], answerable: bool, embedder: CachedEmbe
     """Features of the first ten candidates of every question, by the program's own order."""
     recaller = Recaller(base.store, (lambda: embedder) if meaning else None)
     connection, bits = base.store.database.connection, kind_bits(None)
+    if meaning:
+        embedder.warm([ask.text for ask in asks])
     seen = []
     for ask in asks:
         order = recaller.order(ask.text, 10)
         ids = [one.chunk_id for one in order]
         around: dict[int, Around] = {}
         if ids:
-            terms = weigh_terms(connection, question(ask.text).terms)
+            terms = weigh_terms(connection, with_variants(connection, question(ask.text).terms))
             around = score_around(connection, ids, terms, DEFAULT_TUNING, bits)
         features = [
             (around[one.chunk_id].coverage, around[one.chunk_id].own, one.scores.meaning or 0.0) for one in order

@@ -21,7 +21,7 @@ from memory.recall.values import Tuning
 from memory.store.schema import KIND_BITS
 
 _VARIABLES = 500
-_VOCABULARY = "CREATE VIRTUAL TABLE IF NOT EXISTS temp.word_counts USING fts5vocab(main, words, row)"
+VOCABULARY = "CREATE VIRTUAL TABLE IF NOT EXISTS temp.word_counts USING fts5vocab(main, words, row)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +52,25 @@ def weigh_terms(connection: sqlite3.Connection, terms: Mapping[str, float]) -> T
 
     The rarity is Lucene's form, ``ln(1 + (N - n + 0.5) / (n + 0.5))``, which stays positive in a store of three notes.
     """
-    connection.execute(_VOCABULARY)
     total = int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
-    counts: dict[str, int] = {}
-    names = list(terms)
-    for start in range(0, len(names), _VARIABLES):
-        block = names[start : start + _VARIABLES]
-        marks = ",".join("?" * len(block))
-        query = f"SELECT term, doc FROM temp.word_counts WHERE term IN ({marks})"  # noqa: S608 (question marks)
-        counts.update((str(term), int(count)) for term, count in connection.execute(query, block))
+    counts = counts_of(connection, list(terms))
     weights = {
         term: weight * math.log(1 + (total - min(counts.get(term, 0), total) + 0.5) / (counts.get(term, 0) + 0.5))
         for term, weight in terms.items()
     }
     return Terms(weights, frozenset(counts), total)
+
+
+def counts_of(connection: sqlite3.Connection, terms: Sequence[str]) -> dict[str, int]:
+    """How many chunks hold each of these terms; terms that none holds are missing."""
+    connection.execute(VOCABULARY)
+    counts: dict[str, int] = {}
+    for start in range(0, len(terms), _VARIABLES):
+        block = list(terms[start : start + _VARIABLES])
+        marks = ",".join("?" * len(block))
+        query = f"SELECT term, doc FROM temp.word_counts WHERE term IN ({marks})"  # noqa: S608 (question marks)
+        counts.update((str(term), int(count)) for term, count in connection.execute(query, block))
+    return counts
 
 
 def score_around(

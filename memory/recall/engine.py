@@ -36,6 +36,7 @@ from memory.recall.values import (
     Vector,
     VectorIndex,
 )
+from memory.recall.variants import with_variants
 from memory.store import Hit, Store
 from memory.store.store import kind_bits
 
@@ -183,8 +184,9 @@ class Recaller:
     def _find(self, asked: Question, bits: int, clock: _Clock, notices: list[str]) -> _Found:
         tuning, connection = self.tuning, self.store.database.connection
         pending = self._start_meaning(asked, bits, notices)
-        words = self.store.search_words(list(asked.terms), tuning.pool, _kinds(bits))
-        terms = weigh_terms(connection, asked.terms)
+        wanted = with_variants(connection, asked.terms)
+        words = self.store.search_words(list(wanted), tuning.pool, _kinds(bits))
+        terms = weigh_terms(connection, wanted)
         meaning = self._finish_meaning(pending, clock, notices)
         candidates = list(dict.fromkeys([hit.chunk_id for hit in (*words, *(meaning.hits if meaning else ()))]))
         around = score_around(connection, candidates, terms, tuning, bits)

@@ -41,16 +41,18 @@ _LATIN = re.compile(r"[a-z]+(?:'[a-z]+)?")
 # Function words carry no meaning for a search and match almost every chunk, which makes them slow as well as useless.
 _STOP_ENGLISH = (
     "a about after again all also am an and any are as at be because been before being both but by can could did do "
-    "does doing done for from further had has have having he her here hers him his how i if in into is it its itself "
-    "just me more most my no nor not of off on once only or other our ours out over own same she should so some such "
-    "than that the their theirs them then there these they this those through to too under until up upon us very was "
-    "we were what when where which while who whom whose why will with would you your yours"
+    "does doing done for from further had has have having he her here hers him his how i if in into is it its "
+    "itself just many me more most much my no nor not of off on once only or other our ours out over own same she "
+    "should so some such than that the their theirs them then there these they this those through to too under "
+    "until up upon us very was we were what when where which while who whom whose why will with would you your "
+    "yours"
 )
 _STOP_RUSSIAN = (
     "а без бы был была были было быть в вам вас весь во вот все всего всех вы где да даже для до его ее ей ему если "
-    "есть еще же за здесь и из или им их к как какая какие каков какова каковы какое какой каким каких ко когда кто ли "
-    "либо мне мы на над не него нее нет ни них но ну о об он она они оно от очень по под при про с со так также "
-    "такая такие такое такой там те тем то того тоже той только том ты у уже хотя чего чей чем что чтобы эта "
+    "есть еще же за зачем здесь и из или им их к как какая какие каким каких каков какова каковы какого какое какой "
+    "каком какому какую ко когда которая которого которое которой которую которые который которых кто ли либо мне "
+    "мы на над не него нее нет ни них но ну о об он она они оно от очень по под при про с скольких сколько со так "
+    "такая также такие такое такой там те тем то того тоже той только том ты у уже хотя чего чей чем что чтобы эта "
     "эти это этого этой этом этот я"
 )
 STOP_WORDS = frozenset(f"{_STOP_ENGLISH} {_STOP_RUSSIAN}".split())
