@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from types import TracebackType
 
 from agent import ladder as ladders
@@ -10,7 +11,7 @@ from agent import paths
 from agent.desk import Desk, State
 from agent.oversight import Overseer
 from agent.paths import Folders
-from agent.policy.overseer import BudgetOverseer
+from agent.policy.lazy import LazyOverseer
 from agent.recall import Memory
 from agent.session import Session
 from agent.settings import Settings
@@ -193,4 +194,4 @@ def _memory(settings: Settings, folders: Folders, tree: Tree) -> Memory:
 
 def _overseer(settings: Settings, folders: Folders) -> Overseer:
     chosen = settings.policy.calibration
-    return BudgetOverseer(Path(chosen).expanduser() if chosen else None, folders.cache)
+    return LazyOverseer(Path(chosen).expanduser() if chosen else None, folders.cache)

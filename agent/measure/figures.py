@@ -71,7 +71,7 @@ class LadderFigures:
     """Everything ``fovea bench ladder`` measured."""
 
     model: str
-    """Content key of the model file."""
+    """Content key of the highest tier's file."""
     machine: str
     threads: int
     date: str

@@ -100,15 +100,12 @@ def _paired(pair: Paired) -> list[str]:
 @plainly
 def ladder(model: str, tiers: str, threads: int, tokens: int, as_json: bool) -> None:
     """Measure every tier and the handover between them, and keep the figures for predictions."""
+    from agent.density.calibration import file_key
     from agent.measure.figures import save
     from agent.measure.ladder import Effort, measure_ladder, open_with
-    from backends.models.gguf_file import read_model
-    from backends.models.identity import content_key
 
-    settings = load_settings()
-    path = resolve(model or settings.model)
     spec = build(model, names_of(tiers), ctx=max(1024, tokens * 4 // 3 + 64), threads=threads)
-    key = content_key(read_model(path))
+    key = file_key(spec.tiers[-1].path)
     figures = measure_ladder(spec, open_with, key, Effort(tokens=tokens), progress, _rss)
     kept = save(cache_folder(), figures)
     if as_json:

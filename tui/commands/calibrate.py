@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tui.commands.model_tools import Bar, load_settings, plainly, say_json, table
+from tui.commands.model_tools import Bar, load_settings, plainly, resolve, say_json, table
 
 if TYPE_CHECKING:
     from agent.app import Fovea
@@ -44,16 +44,18 @@ class Percent(click.ParamType[float]):
 @click.argument("prompts", required=False, type=click.Path(path_type=Path))
 @click.option("--budget", type=Percent(), default="20%", show_default=True, help="Share of tokens at the high tier.")
 @click.option("--model", default="", help="A GGUF file or a name from the list; otherwise the model of the settings.")
+@click.option("--high", default="", help="The tier a closer look uses; otherwise the one of the settings.")
 @click.option("--tokens", default=AT_LEAST, show_default=True, help="Longest reply.")
 @click.option("--from-picks", is_flag=True, help="Learn from the continuations you picked instead.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the file here (otherwise into the cache folder).")
 @click.option("--apply", "apply_it", is_flag=True, help="Use it from now on.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @plainly
-def calibrate(  # one option each
+def calibrate(  # noqa: PLR0913, PLR0917  # one option each
     prompts: Path | None,
     budget: float,
     model: str,
+    high: str,
     tokens: int,
     from_picks: bool,
     out: Path | None,
@@ -69,7 +71,9 @@ def calibrate(  # one option each
 
     settings = load_settings()
     if model:
-        settings = settings.with_values({"model": str(_model(model)), "tiers": {}})
+        settings = settings.with_values({"model": str(resolve(model)), "tiers": {}})
+    if high:
+        settings = settings.with_values({"high": high})
     with Fovea.open(settings) as fovea:
         made = _from_picks(fovea, budget) if from_picks else _from_replies(fovea, prompts, budget, tokens)
         path = out or calibration.place(fovea.folders.cache, list(made.files.values()))
@@ -85,12 +89,6 @@ def calibrate(  # one option each
     show(made, before, path, apply_it)
 
 
-def _model(name: str) -> Path:
-    from tui.commands.model_tools import resolve
-
-    return resolve(name)
-
-
 def _from_replies(fovea: Fovea, prompts: Path | None, budget: float, tokens: int) -> Calibration:
     from agent.calibrate.run import Order
     from agent.calibrate.run import calibrate as run
@@ -99,7 +97,9 @@ def _from_replies(fovea: Fovea, prompts: Path | None, budget: float, tokens: int
     asked = _prompts(fovea, prompts)
     low, high = _pair(fovea)
     source = prompts.name if prompts else "past conversations"
-    order = Order(model_name(fovea.settings), low, high, budget=budget, tokens=tokens, source=f"{len(asked)} prompts, {source}")
+    order = Order(
+        model_name(fovea.settings), low, high, budget=budget, tokens=tokens, source=f"{len(asked)} prompts, {source}"
+    )
     bars: dict[str, Bar] = {}
 
     def progress(what: str, share: float) -> None:
@@ -128,7 +128,10 @@ def _pair(fovea: Fovea) -> tuple[str, str]:
     above = loaded[loaded.index(low) + 1 :] if low in loaded else []
     if not above:
         raise AgentError(f"There is nothing above {low} to look closer with, so nothing to calibrate")
-    return low, fovea.settings.high if fovea.settings.high in above else above[-1]
+    wanted = fovea.settings.high
+    if wanted and wanted not in above:
+        raise AgentError(f"{wanted} is not above {low}; there is: {', '.join(above)}")
+    return low, wanted or above[0]
 
 
 def _from_picks(fovea: Fovea, budget: float) -> Calibration:
