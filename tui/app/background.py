@@ -7,6 +7,7 @@ that a model still loading would keep a closed app alive.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 from collections.abc import Callable
@@ -38,6 +39,7 @@ def in_background(work: Callable[[], T], then: Callable[[Outcome[T]], object]) -
         then: called in the loop; not called any more when the loop is closed.
     """
     loop = asyncio.get_running_loop()
+    context = contextvars.copy_context()  # Textual finds the app through it
 
     def run() -> None:
         try:
@@ -46,7 +48,7 @@ def in_background(work: Callable[[], T], then: Callable[[Outcome[T]], object]) -
             log.exception("background work failed")
             outcome = Outcome(problem=sentence(error))
         try:
-            loop.call_soon_threadsafe(then, outcome)
+            loop.call_soon_threadsafe(then, outcome, context=context)
         except RuntimeError:  # the app is gone; nobody waits for this any more
             log.debug("result came after the end of the app")
 

@@ -110,6 +110,10 @@ class ChatBase(Screen[None]):
             self.tell(sentence(error), problem=True)
             return None
 
+    def managed(self, work: Callable[[], object]) -> bool:
+        """Do something quick; says whether it worked. A problem becomes one line."""
+        return self.attempt(lambda: (work(),)) is not None
+
     def background(self, work: Callable[[], T], then: Callable[[T], object]) -> None:
         """Do something slow in a thread, then ``then(value)``; a problem becomes one line."""
 

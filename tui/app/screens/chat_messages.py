@@ -128,8 +128,8 @@ class MessagesMixin(ChatBase):
         if node is None:
             return
         if node.role == "user":
-            self.session.move_to(node.id)
-            await self.run_turn(self.session.reply, parent=node.id)
+            if self.managed(lambda: self.session.move_to(node.id)):
+                await self.run_turn(self.session.reply, parent=node.id)
             return
         await self.run_turn(partial(self.session.regenerate, node.id), parent=node.parent)
 
@@ -150,7 +150,7 @@ class MessagesMixin(ChatBase):
     async def continuations(self, node: Node, n: int, tiers: tuple[str, ...] = (), blind: bool = False) -> None:
         """Several continuations side by side: ``n`` from the speaking tier, or one from each of ``tiers``."""
         await self.run_turn(
-            partial(self.session.regenerate, node.id, n=n, tiers=tiers),
+            partial(self.session.regenerate, node.id, n=1 if tiers else n, tiers=tiers),
             parent=node.parent,
             tiers=tiers or ("",) * n,
             beside=True,
@@ -200,7 +200,8 @@ class MessagesMixin(ChatBase):
         if group is None or not group.beside or self.busy or number > len(group.versions):
             return
         chosen, among, blind = group.versions[number - 1], [node.id for node in group.versions], group.blind
-        self.attempt(lambda: self.session.pick(chosen.id, among, blind=blind))
+        if not self.managed(lambda: self.session.pick(chosen.id, among, blind=blind)):
+            return
         await group.show_beside(False)
         await self.sync()
         tier = f"It was {chosen.tier}. " if blind else ""
@@ -295,7 +296,8 @@ class MessagesMixin(ChatBase):
         node = self.here()
         if node is None or self.busy:
             return
-        self.session.delete(node.id)
+        if not self.managed(lambda: self.session.delete(node.id)):
+            return
         self._deleted.append(node.id)
         await self.sync()
         self.transcript.enter()
@@ -307,6 +309,7 @@ class MessagesMixin(ChatBase):
             self.tell("Nothing to bring back")
             return
         node_id = self._deleted.pop()
-        self.attempt(lambda: self.session.undo_delete(node_id))
+        if not self.managed(lambda: self.session.undo_delete(node_id)):
+            return
         await self.sync()
         self.tell("Brought back")

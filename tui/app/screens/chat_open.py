@@ -30,6 +30,8 @@ class OpenMixin(MessagesMixin):
         def chosen(session_id: str | None) -> None:
             if session_id is not None:
                 self.call_later(self.open_session, session_id)
+            elif len(self.rows) and self.fovea.tree.shelf.info(self.session.id) is None:
+                self.call_later(self.open_session, "")  # the one on the screen was deleted from the list
             else:
                 self.show_title()
 

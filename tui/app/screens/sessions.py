@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -20,6 +21,7 @@ from tui.app.words import ago, plural
 
 if TYPE_CHECKING:
     from agent.app import Fovea
+    from agent.session import Session
 
 SEARCH_DELAY = 0.15
 """Seconds without typing before the search runs."""
@@ -62,7 +64,7 @@ class Sessions(Panel[str]):
         self._query = query
         self._archived = False
         self._found: list[SessionInfo] = []
-        self._gone: list[str] = []
+        self._gone: list[Session] = []
 
     def body(self) -> ComposeResult:
         """Lay the widgets out."""
@@ -143,13 +145,16 @@ class Sessions(Panel[str]):
     def action_remove(self) -> None:
         """Delete; can be undone."""
         info = self._here
-        if info and self._do(self._fovea.session(info.id).delete_session, "Deleted; Ctrl+Z brings it back"):
-            self._gone.append(info.id)
+        if info is None:
+            return
+        session = self._fovea.session(info.id)
+        if self._do(session.delete_session, "Deleted; Ctrl+Z brings it back"):
+            self._gone.append(session)
 
     def action_undo(self) -> None:
         """Bring back the conversation deleted last."""
         if self._gone:
-            self._do(self._fovea.session(self._gone.pop()).undo, "Brought back")
+            self._do(self._gone.pop().undo, "Brought back")
 
     def action_rename(self) -> None:
         """Ask for a title."""
@@ -164,9 +169,9 @@ class Sessions(Panel[str]):
 
         self.app.push_screen(AskLine("Title of the conversation", info.title), named)
 
-    def _do(self, work: object, said: str) -> bool:
+    def _do(self, work: Callable[[], object], said: str) -> bool:
         try:
-            work()  # type: ignore[operator]
+            work()
         except Exception as error:
             self.show(sentence(error))
             return False
