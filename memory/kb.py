@@ -298,9 +298,11 @@ class KnowledgeBase:
 
     def _prepare(self) -> None:
         try:
+            self.store.warm()
             self.embedder.wait()
             if not self.store.database.read_only:
                 self.embed(Control(cancelled=self._stop.is_set))
+            self.store.warm(self.model)
             self.open_index()
         except MemoryRoomError:
             return  # the state is kept where it can be asked for: embedder.error, index.state

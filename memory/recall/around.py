@@ -47,13 +47,20 @@ class Around:
     """The same for the chunk and its headings alone."""
 
 
-def weigh_terms(connection: sqlite3.Connection, terms: Mapping[str, float]) -> Terms:
-    """Look up how many chunks hold each term.
+def weigh_terms(
+    connection: sqlite3.Connection, terms: Mapping[str, float], known: tuple[int, dict[str, int]] | None = None
+) -> Terms:
+    """Look up how many chunks hold each term, unless the store has the numbers in memory (``Store.word_counts``).
 
     The rarity is Lucene's form, ``ln(1 + (N - n + 0.5) / (n + 0.5))``, which stays positive in a store of three notes.
     """
-    total = int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
-    counts = counts_of(connection, list(terms))
+    if known is None:
+        total, counts = (
+            int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0]),
+            counts_of(connection, list(terms)),
+        )
+    else:
+        total, counts = known
     weights = {
         term: weight * math.log(1 + (total - min(counts.get(term, 0), total) + 0.5) / (counts.get(term, 0) + 0.5))
         for term, weight in terms.items()

@@ -186,7 +186,7 @@ class Recaller:
         pending = self._start_meaning(asked, bits, notices)
         wanted = with_variants(connection, asked.terms)
         words = self.store.search_words(list(wanted), tuning.pool, _kinds(bits))
-        terms = weigh_terms(connection, wanted)
+        terms = weigh_terms(connection, wanted, self.store.word_counts(list(wanted)))
         meaning = self._finish_meaning(pending, clock, notices)
         candidates = list(dict.fromkeys([hit.chunk_id for hit in (*words, *(meaning.hits if meaning else ()))]))
         around = score_around(connection, candidates, terms, tuning, bits)

@@ -76,7 +76,7 @@ class VectorMatrix:
             scores = state.rows[: state.count] @ query.astype(np.float32, copy=False)
             allowed = (state.kinds[: state.count] & bits) != 0
             scores = np.where(allowed, scores, -np.inf)
-            best = _top(scores, limit)
+            best = top_rows(scores, limit)
             return [Hit(int(state.ids[row]), float(scores[row])) for row in best if np.isfinite(scores[row])]
 
     def vectors(self, chunk_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
@@ -192,7 +192,7 @@ def _blocks(ids: Sequence[int]) -> Iterable[Sequence[int]]:
     return (ids[start : start + VARIABLES] for start in range(0, len(ids), VARIABLES))
 
 
-def _top(scores: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
+def top_rows(scores: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
     """Return the rows of the ``limit`` highest scores, best first, ties by row."""
     rows = np.argpartition(-scores, limit)[:limit] if limit < len(scores) else np.arange(len(scores))
     order = np.lexsort((rows, -scores[rows]))

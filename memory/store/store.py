@@ -16,6 +16,7 @@ from memory.store.database import Database, translated
 from memory.store.matrix import VectorMatrix, data_version
 from memory.store.schema import KIND_BITS, PRIVATE_BIT
 from memory.store.values import Chunk, Document, DocumentInfo, Hit, Piece, Placement, PutResult, Source, StoreStats
+from memory.store.wordmatrix import WORTH_FROM, WordMatrix
 
 Vector = NDArray[np.float32]
 VectorRoute = Callable[[str, Vector, int, int], list[Hit] | None]
@@ -38,6 +39,7 @@ class Store:
         self.vector_route: VectorRoute | None = None
         """Another way to search vectors, asked first; where it gives None the exact search answers."""
         self._matrices: dict[str, VectorMatrix] = {}
+        self._words = WordMatrix(self.database)
         self._guard = threading.Lock()
 
     @property
@@ -164,8 +166,29 @@ class Store:
         self, terms: Sequence[str], limit: int, kinds: Iterable[str] | None = None, *, private: bool = False
     ) -> list[Hit]:
         """Search the word index with terms made by ``memory.recall.text.query_terms``; best first, BM25 scores."""
+        bits = kind_bits(kinds, private)
         with translated(self.database.path):
-            return reads.search_words(self.database.connection, terms, limit, kind_bits(kinds, private))
+            quick = self._words.search(terms, limit, bits)
+            return reads.search_words(self.database.connection, terms, limit, bits) if quick is None else quick
+
+    def word_counts(self, terms: Sequence[str]) -> tuple[int, dict[str, int]] | None:
+        """Return how many chunks there are and how many hold each term, where that is known without a search."""
+        with translated(self.database.path):
+            return self._words.counts(terms)
+
+    def warm(self, model: str = "", *, worth_from: int = WORTH_FROM) -> None:
+        """Read into memory what makes searches in a large store fast; seconds of work, for a background thread.
+
+        Args:
+            model: Whose vectors to read as well; none when empty.
+            worth_from: Chunks from which on the word index is held in memory.
+        """
+        with translated(self.database.path):
+            total = int(self.database.connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
+            if total >= worth_from and self._words.stale:
+                self._words.build()
+            if model:
+                len(self.matrix(model))
 
     def search_vectors(
         self, query: Vector, limit: int, kinds: Iterable[str] | None = None, *, model: str, private: bool = False

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from memory.errors import StoreDamagedError, StoreError, StoreTooNewError
 from memory.recall.text import query_terms
-from memory.store import Piece, Store
+from memory.store import Piece, Store, reads
 from memory.store.matrix import data_version
 from memory.store.schema import MIGRATIONS
 from memory.store.values import DocumentInfo
@@ -255,3 +255,44 @@ def test_constraints_hold_against_a_direct_writer(store: Store) -> None:
     put(store, "a", "text")
     with pytest.raises(sqlite3.IntegrityError):
         store.database.connection.execute("INSERT INTO chunks(hash, text, n_tokens) SELECT hash, 'x', 1 FROM chunks")
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    before=st.lists(st.lists(st.sampled_from(["gate", "tier", "fork", "note"]), min_size=1, max_size=8), max_size=8),
+    after=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 30)), max_size=8),
+)
+def test_words_in_memory_rank_exactly_as_fts5_does(
+    tmp_path: Path, before: list[list[str]], after: list[tuple[int, int]]
+) -> None:
+    """Through newcomers, removals and privacy, the fast route gives FTS5's own scores."""
+    with Store(tmp_path / str(np.random.default_rng().random())) as store:
+        for number, words in enumerate(before):
+            put(store, f"doc{number}", " ".join(words) + f" unique{number}", "gate note filler")
+        store.warm(worth_from=0)
+        for document, extra in after:
+            if extra % 5 == 0:
+                store.remove_document("file", f"doc{document}")
+            else:
+                put(
+                    store, f"doc{document}", f"gate fork late{extra}", "tier " * (extra % 4 + 1), private=extra % 7 == 0
+                )
+        terms = ["gate", "tier", "fork", "absent"]
+        assert not store._words.stale
+        fast = {hit.chunk_id: hit.score for hit in store.search_words(terms, 50)}
+        slow = reads.search_words(store.database.connection, terms, 50, 31)
+        assert fast == {hit.chunk_id: pytest.approx(hit.score, rel=1e-4, abs=1e-6) for hit in slow}
+        known = store.word_counts(terms)
+        assert known is not None and known[0] == store.stats().chunks
+
+
+def test_words_in_memory_are_given_up_when_too_much_is_new(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memory.store.wordmatrix._NEWCOMERS", 2)
+    put(store, "a", "gate")
+    store.warm(worth_from=0)
+    assert store.word_counts(["gate"]) == (1, {"gate": 1})
+    put(store, "b", "gate one", "gate two", "gate three")
+    assert store.word_counts(["gate"]) is None
+    assert len(store.search_words(["gate"], 10)) == 4
+    store.warm(worth_from=0)
+    assert store.word_counts(["gate"]) == (4, {"gate": 4})
