@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from backends.errors import BackendError, LoadError, ModelFileError
 from backends.stepper import Stepper
 from backends.transformers_engine.check import Checkpoint, check
 from backends.transformers_engine.formats import missing
-from backends.types import EIGHT, FOUR, LadderSpec, TierSpec
+from backends.types import EIGHT, FOUR, SIXTEEN, LadderSpec, TierSpec
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 QUANTS = ("none", "int8", "nf4", "fp4")
@@ -47,6 +47,9 @@ class TransformersOptions:
     threads: int = 0
     tensor_split: tuple[float, ...] = ()
     """Shares of the cards when there are several."""
+    tier: str = ""
+    """Where ``quant`` follows from the name of a tier, that name: a checkpoint that is quantized already is that tier
+    or none."""
 
     @classmethod
     def of(cls, tier: TierSpec, ladder: LadderSpec) -> TransformersOptions:
@@ -65,6 +68,7 @@ class TransformersOptions:
             sequences=ladder.n_parallel + 12,  # those being written, and the conversations a ladder keeps
             threads=ladder.threads,
             tensor_split=tier.tensor_split,
+            tier="" if "quant" in tier.options else tier.name,
         )
 
 
@@ -85,10 +89,24 @@ def open_stepper(folder: Path, options: TransformersOptions | None = None) -> St
     """
     options = options or TransformersOptions()
     checkpoint = check(folder)
+    options = _as_stored(checkpoint, options)
     _require("torch", "transformers", "safetensors")
     os.environ.update(OFFLINE)
     with _quiet():
         return _open(checkpoint, options)
+
+
+def _as_stored(checkpoint: Checkpoint, options: TransformersOptions) -> TransformersOptions:
+    """For a checkpoint that is quantized already: the options of the one tier it is. Raises LoadError for others."""
+    found = checkpoint.quantization
+    if found is None or options.tier not in {FOUR, EIGHT, SIXTEEN}:
+        return options
+    own = EIGHT if found.bits == 8 else FOUR
+    if options.tier != own:
+        raise LoadError(
+            f"{checkpoint.path.name}: holds {own} weights ({found.need.name}); it has no {options.tier} tier."
+        )
+    return replace(options, quant="none")
 
 
 def _open(checkpoint: Checkpoint, options: TransformersOptions) -> Stepper:

@@ -86,6 +86,18 @@ def test_quantizing_twice_is_refused(folder: Path) -> None:
         open_stepper(folder, TransformersOptions(device="cpu", quant="nf4"))
 
 
+@pytest.mark.parametrize(("bits", "own"), [(4, FOUR), (8, EIGHT)])
+def test_a_quantized_folder_is_one_tier_of_a_ladder(folder: Path, bits: int, own: str) -> None:
+    edit(folder, quantization_config={"quant_method": "bitsandbytes", f"load_in_{bits}bit": True})
+    for name in (FOUR, EIGHT, SIXTEEN):
+        options = TransformersOptions.of(TierSpec(name, folder), LadderSpec((), ctx=64, threads=1))
+        if name == own:
+            open_stepper(folder, options).close()
+            continue
+        with pytest.raises(LoadError, match=rf"holds {own} weights \(bitsandbytes\); it has no {name} tier"):
+            open_stepper(folder, options)
+
+
 def test_a_bitsandbytes_checkpoint_loads_as_it_is(tmp_path: Path, folder: Path) -> None:
     """Saved in nf4, loaded again without any option."""
     pytest.importorskip("bitsandbytes")
