@@ -77,7 +77,7 @@ def target(text: str) -> Target:
     found = next((model for model in models if model.name == name), None)
     if found is None:
         close = difflib.get_close_matches(name, [model.name for model in models], n=1)
-        hint = f"did you mean {close[0]}?" if close else "`fovea models catalogue` lists the names"
+        hint = f"did you mean {close[0]}?" if close else "`fovea models catalogue` lists the names."
         raise FetchError(f"{name!a} is not in the catalogue; {hint} Any other model: hf:owner/repo/file")
     if tier not in found.files:
         raise FetchError(f"{name} has no tier {tier!a}; there are {', '.join(found.files)}")

@@ -101,8 +101,11 @@ def make_quant(
     *,
     hybrid: bool = False,
     imatrix: Path | None = None,
+    replace: bool = False,
 ) -> Path:
     """Quantize ``model`` with a recipe (``Q4_K_M``, ``Q6_K`` …) to ``out``, atomically, and return ``out``.
+
+    A whole file that is already at ``out`` is kept, unless ``replace``.
 
     Raises:
         ModelFileError: the model cannot be used.
@@ -116,7 +119,7 @@ def make_quant(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with _locked(out):
-            if not _is_complete(out):
+            if replace or not _is_complete(out):
                 _make(found, recipe, out, progress, hybrid=hybrid, imatrix=imatrix)
     except OSError as error:
         raise TierError(f"{shown(out)} cannot be written: {error.strerror or error}") from error

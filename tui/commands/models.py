@@ -20,6 +20,7 @@ from tui.commands.model_tools import (
     table,
 )
 from tui.commands.models_pull import pull, show_catalogue
+from tui.commands.models_quantize import quantize
 
 if TYPE_CHECKING:
     from backends.models.gguf_file import ModelFile
@@ -32,6 +33,7 @@ def models() -> None:
 
 models.add_command(pull)
 models.add_command(show_catalogue)
+models.add_command(quantize)
 
 
 # list, add, remove ---------------------------------------------------------------------------------------------------
