@@ -10,6 +10,7 @@ almost nothing is padding. Held-out documents go to their own files and nowhere 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -48,15 +49,17 @@ class Stage:
         tokens: about how many tokens.
         prose: share of rows that are prose only.
         grounded: of the conversations, the share that are questions over real paragraphs.
+        small_talk: weight of small talk in the other conversations.
     """
 
     row: int
     tokens: int
     prose: float
     grounded: float
+    small_talk: float = 5.0
 
 
-STAGES = (Stage(512, 4_500_000, 0.20, 0.40), Stage(1024, 3_000_000, 0.05, 0.40))
+STAGES = (Stage(512, 4_500_000, 0.20, 0.40), Stage(1024, 2_000_000, 0.0, 0.12, small_talk=9.0))
 
 
 class Encoder:
@@ -168,8 +171,9 @@ def build_stage(
     rng = random.Random(seed)
 
     def chat() -> list[Message]:
-        make = jobs.grounded if rng.random() < stage.grounded else jobs.conversation
-        return make(rng, material)
+        if rng.random() < stage.grounded:
+            return jobs.grounded(rng, material)
+        return jobs.conversation(rng, material, stage.small_talk)
 
     return pack(encoder, prose_stream(encoder, prose, rng), chat, stage, rng)
 
@@ -182,13 +186,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/pocket/data"))
     parser.add_argument("--scale", type=float, default=1.0, help="times the default number of tokens")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int, help="write this stage only (0 or 1); the others stay as they are")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     encoder = Encoder(load_tokenizer(arguments.tokenizer))
     prose, material, held = load_corpus(arguments.corpus, random.Random(arguments.seed))
     (arguments.out / "held_out.json").write_text(json.dumps(held, ensure_ascii=False), encoding="utf-8")
     for index, stage in enumerate(STAGES):
-        sized = Stage(stage.row, int(stage.tokens * arguments.scale), stage.prose, stage.grounded)
+        if arguments.only not in (None, index):
+            continue
+        sized = dataclasses.replace(stage, tokens=int(stage.tokens * arguments.scale))
         ids, weights = build_stage(encoder, prose, material, sized, arguments.seed * 100 + index)
         np.save(arguments.out / f"ids-{index}.npy", ids)
         np.save(arguments.out / f"weights-{index}.npy", weights)

@@ -18,7 +18,7 @@ from training.config import Shape
 from training.formats import CHAT_TEMPLATE, END_OF_TEXT, IM_END, SPECIAL_TOKENS
 
 NORMAL, CONTROL = 1, 3  # llama.cpp's token types
-MOSTLY_F16 = 1  # general.file_type
+ALL_F32, MOSTLY_F16 = 0, 1  # general.file_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +32,22 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True)
 class TensorPlan:
-    """One tensor of the file: its name and its shape as in PyTorch (rows, columns)."""
+    """One tensor of the file: its name, its shape as in PyTorch (rows, columns), and the bits of a matrix's weights."""
 
     name: str
     shape: tuple[int, ...]
+    bits: int = 16
 
     @property
     def type(self) -> type[np.floating[Any]]:
         """Norms are kept in 32 bits: they are tiny and llama.cpp wants them so."""
-        return np.float32 if len(self.shape) == 1 else np.float16
+        return np.float32 if len(self.shape) == 1 or self.bits == 32 else np.float16
 
 
-def plan(shape: Shape) -> Iterator[TensorPlan]:
+def plan(shape: Shape, bits: int = 16) -> Iterator[TensorPlan]:
     """All tensors of a Llama with tied embeddings, in file order."""
     kv = shape.kv_heads * shape.head_width
-    yield TensorPlan("token_embd.weight", (shape.vocabulary, shape.hidden))
+    yield TensorPlan("token_embd.weight", (shape.vocabulary, shape.hidden), bits)
     for layer in range(shape.layers):
         for name, dimensions in (
             ("attn_norm", (shape.hidden,)),
@@ -59,7 +60,7 @@ def plan(shape: Shape) -> Iterator[TensorPlan]:
             ("ffn_up", (shape.feed_forward, shape.hidden)),
             ("ffn_down", (shape.hidden, shape.feed_forward)),
         ):
-            yield TensorPlan(f"blk.{layer}.{name}.weight", dimensions)
+            yield TensorPlan(f"blk.{layer}.{name}.weight", dimensions, bits)
     yield TensorPlan("output_norm.weight", (shape.hidden,))
 
 
@@ -75,14 +76,16 @@ def write_gguf(
     vocabulary: Vocabulary,
     tensor: Callable[[TensorPlan], np.ndarray[Any, Any]],
     about: dict[str, str],
+    bits: int = 16,
 ) -> None:
-    """Write a 16-bit GGUF atomically, one tensor in memory at a time.
+    """Write a GGUF atomically, one tensor in memory at a time.
 
     Args:
         path: where to; replaced only when the file is complete.
         shape: the architecture.
         vocabulary: tokens, special ones among them.
         tensor: returns the values of a planned tensor; called once for each, in file order.
+        bits: of the matrices: 16, or 32 to compare arithmetic without rounding.
         about: ``name``, and if wanted ``description``, ``license``, ``author``, ``version``.
     """
     import gguf
@@ -91,7 +94,8 @@ def write_gguf(
     writer = gguf.GGUFWriter(str(partial), "llama")
     try:
         add_metadata(writer, shape, vocabulary, about)
-        plans = list(plan(shape))
+        writer.add_file_type(MOSTLY_F16 if bits == 16 else ALL_F32)
+        plans = list(plan(shape, bits))
         for item in plans:
             size = int(np.prod(item.shape)) * np.dtype(item.type).itemsize
             writer.add_tensor_info(item.name, item.shape, np.dtype(item.type), size)
@@ -120,7 +124,6 @@ def add_metadata(writer: Any, shape: Shape, vocabulary: Vocabulary, about: dict[
     ):
         if key in about:
             add(about[key])
-    writer.add_file_type(MOSTLY_F16)
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.hidden)
     writer.add_block_count(shape.layers)

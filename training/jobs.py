@@ -295,12 +295,12 @@ def unknown(rng: random.Random, material: Material) -> Turn:
     return (rng.choice(material.trivia) if material.trivia else "What is the speed of a swallow?"), rng.choice(UNKNOWN)
 
 
-def conversation(rng: random.Random, material: Material) -> list[Message]:
-    """A whole conversation of one to twelve turns."""
+def conversation(rng: random.Random, material: Material, small_talk_weight: float = 5.0) -> list[Message]:
+    """A whole conversation of one to twelve turns; small talk is drawn by its weight, questions over passages by 3."""
     russian = rng.random() < 0.15
     notes, pending = notes_block(rng) if not russian and rng.random() < 0.15 else ([], [])
     makers: list[tuple[float, Callable[[], list[Turn]]]] = [
-        (5, lambda: [small_talk(rng, russian)]),
+        (small_talk_weight, lambda: [small_talk(rng, russian)]),
         (3, lambda: fact_passages(rng, material, russian)),
     ]
     if not russian:

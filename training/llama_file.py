@@ -7,12 +7,19 @@ from typing import Any
 
 import numpy as np
 
+GGML_F32 = 0
+
 
 class LlamaFile:
-    """One GGUF opened for teacher-forced scoring and greedy text."""
+    """One GGUF opened for teacher-forced scoring and greedy text.
 
-    def __init__(self, path: Path, context: int = 1024, threads: int = 1) -> None:
+    ``wide_cache`` keeps keys and values in 32 bits, which llama.cpp otherwise rounds to 16.
+    """
+
+    def __init__(self, path: Path, context: int = 1024, threads: int = 1, wide_cache: bool = False) -> None:
         from llama_cpp import Llama
+
+        cache = {"type_k": GGML_F32, "type_v": GGML_F32} if wide_cache else {}
 
         self.llama = Llama(
             str(path),
@@ -23,6 +30,7 @@ class LlamaFile:
             n_threads_batch=threads,
             logits_all=True,
             verbose=False,
+            **cache,
         )
 
     def __enter__(self) -> LlamaFile:

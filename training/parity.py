@@ -38,10 +38,10 @@ def compare_tokens(gguf: Path, tokenizer: Any, texts: Sequence[str]) -> list[str
         return [text for text in texts if llama.tokens(text) != tokenizer.encode(text).ids]
 
 
-def compare_logits(gguf: Path, model: Pocket, tokenizer: Any, texts: Sequence[str]) -> float:
+def compare_logits(gguf: Path, model: Pocket, tokenizer: Any, texts: Sequence[str], wide_cache: bool = False) -> float:
     """The largest absolute difference between llama.cpp's and PyTorch's logits over all positions of all texts."""
     worst = 0.0
-    with LlamaFile(gguf) as llama, torch.no_grad():
+    with LlamaFile(gguf, wide_cache=wide_cache) as llama, torch.no_grad():
         for text in texts:
             ids = tokenizer.encode(text).ids
             ours = model(torch.tensor([ids]))[0].numpy()
