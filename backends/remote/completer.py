@@ -43,7 +43,7 @@ class _Refused:
     again: bool
     wait_s: float = 0.0
     about_options: bool = False
-    """It may be about the optional fields (log-probabilities, usage): worth trying without them."""
+    """It may be about the optional fields (log-probabilities, filters, usage): worth trying without them."""
 
 
 class Completer:
@@ -163,33 +163,33 @@ class Completer:
             stream.close()
 
     def _body(self, request: Request) -> dict[str, Any]:
-        """The request in OpenAI's words; fields other servers know go into ``extra_body``, and only where set."""
+        """The request in OpenAI's words, and in those of other servers where they have not been refused.
+
+        All filters are said even where they are off: servers have defaults of their own (llama-cpp-python's penalises
+        repetition, vLLM takes what the model's folder says), and the text would not be this request's.
+        """
         sampling = request.sampling
         body: dict[str, Any] = {
             "model": self.options.model,
             "messages": [{"role": m.role, "content": m.content} for m in request.messages],
             "max_tokens": request.max_tokens,
             "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
             "seed": sampling.seed,
             "stream": True,
         }
-        if sampling.top_p < 1.0:
-            body["top_p"] = sampling.top_p
         if request.n > 1:
             body["n"] = request.n
         if request.stop:
             body["stop"] = list(request.stop)
-        extra: dict[str, Any] = {}
-        if sampling.top_k:
-            extra["top_k"] = sampling.top_k
-        if sampling.min_p:
-            extra["min_p"] = sampling.min_p
-        if sampling.repetition_penalty != 1.0:
-            # vLLM and llama-server name it differently and ignore the other's name.
-            extra |= {"repetition_penalty": sampling.repetition_penalty, "repeat_penalty": sampling.repetition_penalty}
-        if extra:
-            body["extra_body"] = extra
         if self._extras:
+            body["extra_body"] = {
+                "top_k": sampling.top_k,
+                "min_p": sampling.min_p,
+                # vLLM and llama-server name it differently and ignore the other's name.
+                "repetition_penalty": sampling.repetition_penalty,
+                "repeat_penalty": sampling.repetition_penalty,
+            }
             body["stream_options"] = {"include_usage": True}
             if self.options.logprobs:
                 body |= {"logprobs": True, "top_logprobs": self.options.logprobs}

@@ -95,9 +95,12 @@ def test_what_is_asked(completer: Completer, server: ScriptedServer) -> None:
     assert server.seen_headers[0]["authorization"] == "Bearer sk-very-secret"
 
 
-def test_a_plain_request_sends_no_unusual_field(completer: Completer, server: ScriptedServer) -> None:
+def test_filters_that_are_off_are_said_too(completer: Completer, server: ScriptedServer) -> None:
+    """Or the server's own defaults would apply."""
     play(completer, server, says("x"))
-    assert not {"top_k", "min_p", "repetition_penalty", "n", "stop", "top_p"} & set(server.bodies[0])
+    body = server.bodies[0]
+    assert (body["top_p"], body["top_k"], body["min_p"], body["repeat_penalty"]) == (1.0, 0, 0.0, 1.0)
+    assert not {"n", "stop"} & set(body)
 
 
 def test_log_probabilities_become_signals(completer: Completer, server: ScriptedServer) -> None:
@@ -168,7 +171,7 @@ def test_a_server_without_the_optional_fields(completer: Completer, server: Scri
 
     events = play(completer, server, refuse, says("fine"))
     assert text(events) == "fine" and isinstance(events[-1], Done)
-    assert "logprobs" in server.bodies[0] and not {"logprobs", "stream_options"} & set(server.bodies[1])
+    assert "logprobs" in server.bodies[0] and not {"logprobs", "stream_options", "top_k"} & set(server.bodies[1])
     play(completer, server, says("again"))
     assert "logprobs" not in server.bodies[2], "it is not asked a second time"
 
