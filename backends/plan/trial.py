@@ -25,6 +25,18 @@ _TIMEOUT_S = 1800
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How long one tier took."""
+
+    prompt: int
+    """Tokens read."""
+    read_s: float
+    writes: int
+    """Tokens then written one by one."""
+    write_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What one trial took. Bytes."""
 
@@ -36,6 +48,8 @@ class Measured:
     """Highest resident memory of the whole trial."""
     buffers: tuple[tuple[str, str, int], ...]
     """llama.cpp's own account: (where, what, bytes)."""
+    timing: tuple[Timing, ...]
+    """One for each tier."""
 
 
 def measure(
@@ -79,6 +93,10 @@ def measure(
         loaded=found["loaded"]["resident"],
         peak=found["worked"]["peak"],
         buffers=tuple((entry["where"], entry["what"], entry["bytes"]) for entry in found["buffers"]),
+        timing=tuple(
+            Timing(int(part["prompt"]), part["read_s"], int(part["writes"]), part["write_s"])
+            for part in found["timing"]
+        ),
     )
 
 

@@ -13,6 +13,7 @@ import json
 import re
 import resource
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,20 +69,29 @@ class Tier:
         if code != 0:
             raise SystemExit(f"llama_decode returned {code}")
 
-    def work(self) -> None:
-        """Read, write in parallel, read with all logits."""
+    def work(self) -> dict[str, float]:
+        """Read, write alone and in parallel, read with all logits. Returns how long reading and writing took."""
         ctx, width, parallel = self._job["ctx"], self._job["batch"], self._job["parallel"]
         scored = max(1, min(256, 16_000_000 // self._vocabulary, width, ctx // 2))
-        prompt = max(1, min(self._job["prompt"], ctx - _WRITES * parallel - scored))
+        prompt = max(1, min(self._job["prompt"], ctx - _WRITES * (parallel + 1) - scored))
+        began = time.perf_counter()
         for start in range(0, prompt, width):
             count = min(width, prompt - start)
             self._decode([(0, start + at) for at in range(count)], int(start + count == prompt))
+        self._llama.llama_synchronize(self._context)
+        read = time.perf_counter()
+        for step in range(_WRITES):
+            self._decode([(0, prompt + step)], 1)
+        self._llama.llama_synchronize(self._context)
+        wrote = time.perf_counter()
+        prompt += _WRITES
         cells = self._llama.llama_get_memory(self._context)
         for seq in range(1, parallel):
             self._llama.llama_memory_seq_cp(cells, 0, seq, -1, -1)
         for step in range(_WRITES):
             self._decode([(seq, prompt + step) for seq in range(parallel)], parallel)
         self._decode([(0, prompt + _WRITES + at) for at in range(scored)], scored)
+        return {"prompt": prompt - _WRITES, "read_s": read - began, "writes": _WRITES, "write_s": wrote - read}
 
 
 def main() -> None:
@@ -97,8 +107,7 @@ def main() -> None:
     try:
         tiers = [Tier(llama_cpp, path, job) for path in job["paths"]]
         result["loaded"] = memory()
-        for tier in tiers:
-            tier.work()
+        result["timing"] = [tier.work() for tier in tiers]
         result["worked"] = memory()
     except SystemExit as error:
         sys.stderr.write("".join(lines[-12:]))

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from tui.commands.bench_context import context
 from tui.commands.model_tools import Bar, cache_folder, load_settings, plainly, resolve, say_json, size, table
 
 if TYPE_CHECKING:
+    from agent.calibrate.prompts import Prompt
     from agent.measure.figures import LadderFigures
+    from agent.measure.frontier.report import Report
     from agent.measure.speed import Paired, SpeedReport
     from backends.types import LadderSpec
 
 TIERS = "4-bit,8-bit,16-bit"
+FRONTIER = "4-bit,q5_k_m,q6_k,8-bit,16-bit"
 
 
 @click.group("bench")
 def bench() -> None:
     """Measure speed, the ladder, and what looking closer gains."""
+
+
+bench.add_command(context)
 
 
 def build(model: str, names: Sequence[str], ctx: int, threads: int, *, parallel: int = 4) -> LadderSpec:
@@ -136,3 +144,92 @@ def _rss() -> int:
     import psutil
 
     return int(psutil.Process().memory_info().rss)
+
+
+@bench.command("frontier")
+@click.option("--model", default="", help="A GGUF file or a name from the list; otherwise the model of the settings.")
+@click.option("--tiers", default=FRONTIER, show_default=True, help="Tiers to compare, low to high.")
+@click.option("--prompts", type=click.Path(path_type=Path), help="One a line, or JSON lines (as in bench/prompts).")
+@click.option("--most", default=0, help="Held-out prompts at most (0: all of them).")
+@click.option("--tokens", default=64, show_default=True, help="Longest reply.")
+@click.option("--threads", default=0, help="Compute threads (0: chosen by measurement).")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report here.")
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Write a picture here.")
+@plainly
+def frontier(  # one option each
+    model: str,
+    tiers: str,
+    prompts: Path | None,
+    most: int,
+    tokens: int,
+    threads: int,
+    json_file: Path | None,
+    plot_file: Path | None,
+) -> None:
+    """Compare every way of using the tiers: fidelity to the highest, speed, share and memory, with intervals."""
+    from agent.measure.frontier.local import LocalEngine
+    from agent.measure.frontier.plot import plot
+    from agent.measure.frontier.report import as_json
+    from agent.measure.frontier.run import Order
+    from agent.measure.frontier.run import frontier as run
+    from agent.measure.ladder import open_with
+    from agent.paths import write_atomically
+
+    asked = _prompts(prompts)
+    spec = build(model, names_of(tiers), 2048, threads, parallel=1)
+    engine = LocalEngine(open_with, _rss)
+    try:
+        engine.load(spec)
+        names = tuple(engine.status().loaded())
+        name = spec.tiers[-1].path.name
+        order = Order(name, names, threads=spec.threads, tokens=tokens, prompts=most)
+        report, _ = run(engine, asked, order, progress)
+    finally:
+        engine.close()
+    if json_file is not None:
+        write_atomically(json_file, as_json(report))
+    if plot_file is not None:
+        plot(report, plot_file)
+    show_frontier(report)
+
+
+def _prompts(path: Path | None) -> list[Prompt]:
+    """The prompts of a file, or the person's own past messages."""
+    from agent.app import Fovea
+    from agent.calibrate.prompts import ENOUGH, from_conversations, from_file
+    from agent.errors import AgentError
+
+    if path is not None:
+        return from_file(path)
+    with Fovea.open(load_settings()) as fovea:
+        found = from_conversations(fovea.tree)
+    if len(found) < ENOUGH:
+        raise AgentError(
+            f"There are only {len(found)} messages in past conversations: give --prompts FILE (one prompt a line; the "
+            "source tree has bench/prompts/prompts.jsonl)"
+        )
+    return found
+
+
+def show_frontier(report: Report) -> None:
+    """The verdict, then the tables."""
+    from agent.measure.frontier.report import router_rows, table_rows
+
+    click.echo(report.verdict)
+    click.echo(
+        f"\n{report.model}, {report.prompts} held-out prompts, {report.tokens} tokens at {report.top}, "
+        f"{report.threads} threads, {report.machine}\n"
+    )
+    rows = table_rows(report)
+    click.echo(table(rows, right=frozenset(range(1, len(rows[0])))))
+    if report.note:
+        click.echo(f"\n{report.note}")
+    rows = router_rows(report)
+    click.echo(f"\nRouters of tokens, {report.low} → {report.top}, teacher-forced:")
+    click.echo(table(rows, right=frozenset(range(1, len(rows[0])))))
+    flips = report.flips
+    if flips.questions:
+        click.echo(
+            f"\nKnown answers: of {flips.questions}, {flips.lost} right at {report.top} only, {flips.gained} right at "
+            f"{report.low} only."
+        )
