@@ -11,29 +11,18 @@ The index already holds every chunk's terms, so nothing is tokenised again here.
 
 from __future__ import annotations
 
-import math
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from memory.recall.terms import Terms
 from memory.recall.values import Tuning
 from memory.store.schema import KIND_BITS
 
 _VARIABLES = 500
-VOCABULARY = "CREATE VIRTUAL TABLE IF NOT EXISTS temp.word_counts USING fts5vocab(main, words, row)"
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How rare the question's terms are in this store."""
-
-    weights: Mapping[str, float]
-    """The question's own weight of each term times its rarity (inverse document frequency, always positive)."""
-    found: frozenset[str]
-    """Terms that some chunk holds."""
-    total: int
-    """Chunks in the store."""
+Known = Callable[[Sequence[str], Sequence[int]], dict[int, tuple[int, dict[str, int]]] | None]
+"""Terms and chunk ids to each chunk's length and counts; None where that is not in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,41 +36,13 @@ class Around:
     """The same for the chunk and its headings alone."""
 
 
-def weigh_terms(
-    connection: sqlite3.Connection, terms: Mapping[str, float], known: tuple[int, dict[str, int]] | None = None
-) -> Terms:
-    """Look up how many chunks hold each term, unless the store has the numbers in memory (``Store.word_counts``).
-
-    The rarity is Lucene's form, ``ln(1 + (N - n + 0.5) / (n + 0.5))``, which stays positive in a store of three notes.
-    """
-    if known is None:
-        total, counts = (
-            int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0]),
-            counts_of(connection, list(terms)),
-        )
-    else:
-        total, counts = known
-    weights = {
-        term: weight * math.log(1 + (total - min(counts.get(term, 0), total) + 0.5) / (counts.get(term, 0) + 0.5))
-        for term, weight in terms.items()
-    }
-    return Terms(weights, frozenset(counts), total)
-
-
-def counts_of(connection: sqlite3.Connection, terms: Sequence[str]) -> dict[str, int]:
-    """How many chunks hold each of these terms; terms that none holds are missing."""
-    connection.execute(VOCABULARY)
-    counts: dict[str, int] = {}
-    for start in range(0, len(terms), _VARIABLES):
-        block = list(terms[start : start + _VARIABLES])
-        marks = ",".join("?" * len(block))
-        query = f"SELECT term, doc FROM temp.word_counts WHERE term IN ({marks})"  # noqa: S608 (question marks)
-        counts.update((str(term), int(count)) for term, count in connection.execute(query, block))
-    return counts
-
-
 def score_around(
-    connection: sqlite3.Connection, chunk_ids: Sequence[int], terms: Terms, tuning: Tuning, bits: int
+    connection: sqlite3.Connection,
+    chunk_ids: Sequence[int],
+    terms: Terms,
+    tuning: Tuning,
+    bits: int,
+    known: Known | None = None,
 ) -> dict[int, Around]:
     """Score chunks by their own words and their neighbours'.
 
@@ -91,14 +52,16 @@ def score_around(
         terms: the question's terms with their weights.
         tuning: field weights and BM25's constants.
         bits: kinds that may be searched; neighbours come from documents of these kinds that are not private.
+        known: counts terms in chunks where the store has that in memory (``Store.word_frequencies``).
 
     Returns:
         Score and coverage for every candidate that still exists.
     """
     neighbours = _neighbours(connection, chunk_ids, len(tuning.near), bits)
     wanted = set(chunk_ids) | {other for near in neighbours.values() for _, other in near}
-    texts = _texts(connection, wanted)
-    counted = {chunk_id: _count(text, terms.weights) for chunk_id, text in texts.items()}
+    counted = known(list(terms.weights), list(wanted)) if known is not None else None
+    if counted is None:
+        counted = {chunk_id: _count(text, terms.weights) for chunk_id, text in _texts(connection, wanted).items()}
     lengths: dict[int, float] = {}
     frequencies: dict[int, dict[str, float]] = {}
     for chunk_id in chunk_ids:
@@ -156,7 +119,8 @@ def _neighbours(
         marks = ",".join("?" * len(block))
         query = (
             "SELECT p.chunk_id, abs(q.ordinal - p.ordinal), q.chunk_id FROM placements p"  # noqa: S608 (marks only)
-            " JOIN documents d ON d.id = p.document_id JOIN placements q ON q.document_id = p.document_id"
+            # CROSS JOIN fixes the order: from few chunks outwards, never from all documents of a kind.
+            " CROSS JOIN documents d ON d.id = p.document_id CROSS JOIN placements q ON q.document_id = p.document_id"
             " AND q.ordinal BETWEEN p.ordinal - ? AND p.ordinal + ? AND q.ordinal <> p.ordinal"
             f" WHERE p.chunk_id IN ({marks}) AND d.private = 0 AND d.kind IN ({kind_marks})"
         )

@@ -20,11 +20,13 @@ from dataclasses import dataclass, replace
 from memory.errors import MemoryRoomError
 from memory.notes.budget import estimate_tokens
 from memory.recall import rank as ranking
-from memory.recall.around import score_around, weigh_terms
+from memory.recall.around import score_around
+from memory.recall.languages import can_read
 from memory.recall.passages import build
 from memory.recall.question import Question, question
 from memory.recall.rank import Ranked
 from memory.recall.select import HEAD, diverse, relevant
+from memory.recall.terms import weigh_terms
 from memory.recall.values import (
     DEFAULT_TUNING,
     KINDS,
@@ -36,7 +38,6 @@ from memory.recall.values import (
     Vector,
     VectorIndex,
 )
-from memory.recall.variants import with_variants
 from memory.store import Hit, Store
 from memory.store.store import kind_bits
 
@@ -91,6 +92,7 @@ class Recaller:
         self._embedder = embedder
         self._index = index
         self._reranker = reranker
+        self._counted = (-1, 0)
         # One thread a route: a route that is late keeps only itself busy. SQLite connections are one a thread.
         self._routes = ThreadPoolExecutor(1, "recall-meaning")
         self._whole = ThreadPoolExecutor(1, "recall")
@@ -183,26 +185,44 @@ class Recaller:
 
     def _find(self, asked: Question, bits: int, clock: _Clock, notices: list[str]) -> _Found:
         tuning, connection = self.tuning, self.store.database.connection
-        pending = self._start_meaning(asked, bits, notices)
+        pending = self._start_meaning(asked, bits, clock, notices)
         wanted = with_variants(connection, asked.terms)
         words = self.store.search_words(list(wanted), tuning.pool, _kinds(bits))
         terms = weigh_terms(connection, wanted, self.store.word_counts(list(wanted)))
         meaning = self._finish_meaning(pending, clock, notices)
         candidates = list(dict.fromkeys([hit.chunk_id for hit in (*words, *(meaning.hits if meaning else ()))]))
-        around = score_around(connection, candidates, terms, tuning, bits)
+        around = score_around(connection, candidates, terms, tuning, bits, self.store.word_frequencies)
         vectors = ranking.read_vectors(connection, meaning.model, candidates) if meaning else {}
         cosines = {chunk_id: float(vector @ meaning.query) for chunk_id, vector in vectors.items()} if meaning else {}
         ranked = self._preferred(ranking.rank(around, words, cosines, tuning))
         return _Found(ranked, self._terms([one.chunk_id for one in ranked[:HEAD]]), vectors)
 
-    def _start_meaning(self, asked: Question, bits: int, notices: list[str]) -> Future[Meaning] | None:
+    def _total(self) -> int:
+        """How many chunks the store holds, counted again only when something changed."""
+        version = self.store.version
+        if self._counted[0] != version:
+            count = self.store.database.connection.execute("SELECT count(*) FROM chunks").fetchone()[0]
+            self._counted = (version, int(count))
+        return self._counted[1]
+
+    def _start_meaning(self, asked: Question, bits: int, clock: _Clock, notices: list[str]) -> Future[Meaning] | None:
         if self._embedder is None:
             return None
         embedder = self._embedder()
         if embedder is None:
             notices.append("The embedding model is not ready; this search went by words.")
             return None
-        return self._routes.submit(self._search_meaning, embedder, asked.text, bits)
+        if not can_read(embedder.name, asked.text):
+            notices.append(f"The embedding model {embedder.name} reads English; this question went by words.")
+            return None
+        if clock.deadline_s is not None:
+            return self._routes.submit(self._search_meaning, embedder, asked.text, bits)
+        here: Future[Meaning] = Future()  # nobody is waiting for a deadline: no second thread is needed
+        try:
+            here.set_result(self._search_meaning(embedder, asked.text, bits))
+        except Exception as error:  # told by whoever reads the result
+            here.set_exception(error)
+        return here
 
     def _search_meaning(self, embedder: QueryEmbedder, text: str, bits: int) -> Meaning:
         vector = embedder.encode_query(text)

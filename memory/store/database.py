@@ -118,6 +118,8 @@ class Database:
         """Move the write-ahead log into the file and sync it; harmless when a reader is in the way."""
         if not self.read_only:
             with translated(self.path):
+                self.connection.execute("PRAGMA analysis_limit = 400").fetchall()
+                self.connection.execute("PRAGMA optimize").fetchall()  # keeps the planner's idea of the sizes right
                 self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:

@@ -176,6 +176,13 @@ class Store:
         with translated(self.database.path):
             return self._words.counts(terms)
 
+    def word_frequencies(
+        self, terms: Sequence[str], ids: Sequence[int]
+    ) -> dict[int, tuple[int, dict[str, int]]] | None:
+        """Return the length of each chunk and how often it holds each term, where that is known without reading."""
+        with translated(self.database.path):
+            return self._words.frequencies(terms, ids)
+
     def warm(self, model: str = "", *, worth_from: int = WORTH_FROM) -> None:
         """Read into memory what makes searches in a large store fast; seconds of work, for a background thread.
 

@@ -101,6 +101,12 @@ class WordMatrix:
             found = {term: _holders(state, term) for term in terms}
             return _total(state), {term: count for term, count in found.items() if count}
 
+    def frequencies(self, terms: Sequence[str], ids: Sequence[int]) -> dict[int, tuple[int, dict[str, int]]] | None:
+        """Return for each chunk its length in terms and how often it holds each of these; None as above."""
+        with self._lock:
+            state = self._current()
+            return None if state is None else _frequencies(state, terms, ids)
+
     def _current(self) -> _State | None:
         state = self._state
         connection = self._database.connection
@@ -194,6 +200,28 @@ def _holders(state: _State, term: str) -> int:
         rows = state.rows[state.starts[number] : state.starts[number + 1]]
         held = len(rows) - (int(state.gone[rows].sum()) if state.gone.any() else 0)
     return held + sum(term in newcomer.counts for newcomer in state.newcomers.values())
+
+
+def _frequencies(state: _State, terms: Sequence[str], ids: Sequence[int]) -> dict[int, tuple[int, dict[str, int]]]:
+    wanted = np.asarray(ids, np.int64)
+    at = np.minimum(np.searchsorted(state.ids, wanted), max(len(state.ids) - 1, 0))
+    held = (state.ids[at] == wanted) & ~state.gone[at] if len(state.ids) else np.zeros(len(ids), np.bool_)
+    chunk_rows = at[held].astype(np.int32)
+    found: list[tuple[int, dict[str, int]]] = [(int(length), {}) for length in state.lengths[chunk_rows].tolist()]
+    for term in terms:
+        number = state.terms.get(term)
+        if number is None:
+            continue
+        span = slice(int(state.starts[number]), int(state.starts[number + 1]))
+        rows = state.rows[span]
+        places = np.minimum(np.searchsorted(rows, chunk_rows), len(rows) - 1)
+        for index in np.flatnonzero(rows[places] == chunk_rows):
+            found[index][1][term] = int(state.counts[span][places[index]])
+    out = dict(zip(wanted[held].tolist(), found, strict=True))
+    for chunk_id in ids:
+        if (one := state.newcomers.get(chunk_id)) is not None:
+            out[chunk_id] = one.length, {term: one.counts[term] for term in terms if one.counts.get(term)}
+    return out
 
 
 def _search(state: _State, terms: Sequence[str], limit: int, bits: int) -> list[Hit]:
