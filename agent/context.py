@@ -145,9 +145,8 @@ def _split_at_summary(nodes: Sequence[Node]) -> tuple[Sequence[Node], Sequence[N
 
 
 def _system(system: str, notes: str, folded: Sequence[Node]) -> str:
-    parts = [system.strip()]
-    if notes.strip():
-        parts.append(f"Notes:\n{notes.strip()}")
+    # One line end before the notes: the form the built-in model is trained on.
+    parts = [f"{system.strip()}\nNotes:\n{notes.strip()}".lstrip() if notes.strip() else system.strip()]
     if folded:
         parts.append(f"Earlier in this conversation:\n{folded[-1].text.strip()}")
         said = "\n".join(f"- {node.text.strip()}" for node in folded if node.role == "user")

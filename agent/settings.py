@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent.values import Policy, Scope
 
-DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant. Answer briefly and truthfully; say so when you do not know."
+DEFAULT_SYSTEM_PROMPT = "You are fovea, a small helpful assistant."
+"""What the built-in model was trained with; other models take it as well as any."""
 
 
 class Section(BaseModel):
@@ -42,7 +43,7 @@ class EngineSettings(Section):
 class SamplingSettings(Section):
     """How the next token is drawn."""
 
-    temperature: Annotated[float, Field(ge=0, le=10)] = 0.7
+    temperature: Annotated[float, Field(ge=0, le=10)] = 0.3
     """0 always takes the likeliest token; higher is more varied."""
     top_k: Annotated[int, Field(ge=0)] = 40
     """Only the k likeliest tokens. 0: off."""

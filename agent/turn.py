@@ -20,8 +20,10 @@ from agent.oversight import Plan
 from agent.recall import NullMemory, Recalling
 from agent.values import Node, Passage, Status
 from agent.writing import Draft, Job, Stage, Writing, listening
-from backends.types import Decoder, LadderStatus, Message, Prefill, Request, Step
+from backends.types import Decoder, LadderStatus, Message, Prefill, Request, Sampling, Step
 
+VARIED = 0.7
+"""Temperature of several continuations where the settings say 0."""
 SOON_S = 0.02
 """A recall that needs no longer than this is not worth an extra request."""
 
@@ -85,7 +87,7 @@ class Turn:
             tree=self.desk.tree,
             engine=self.desk.engine,
             messages=packed.messages,
-            sampling=self.desk.sampling(),
+            sampling=self._sampling(user),
             session=self.state.id,
             lowest=ladder.loaded()[0],
             cancelled=self.state.cancelled.is_set,
@@ -114,6 +116,18 @@ class Turn:
                 f"not {self.spec.n}"
             )
         return self.desk.speaking_tier(ladder)
+
+    def _sampling(self, user: Node) -> Sampling:
+        """How tokens are drawn: continuations and new versions differ, also greedily or with a fixed seed."""
+        sampling = self.desk.sampling()
+        if self.spec.n > 1 and sampling.temperature == 0:
+            self.said.append(f"At temperature 0 all continuations would be the same; {VARIED} is used for them")
+            return replace(sampling, temperature=VARIED)
+        again = self.spec.question is None and not self.spec.stages and not self.spec.kept
+        if again and self.desk.settings.sampling.seed >= 0:
+            versions = len(self.desk.tree.children(self.state.id, user.id)) - self._parallel()
+            return replace(sampling, seed=sampling.seed + max(versions, 0))
+        return sampling
 
     def _parallel(self) -> int:
         return max(self.spec.n, 1)

@@ -370,3 +370,32 @@ def test_notices_of_the_ladder_are_told_once(open_fovea):
     first = [e.text for e in session.send("Q") if isinstance(e, Said)]
     second = [e.text for e in session.send("Q") if isinstance(e, Said)]
     assert any("not enough memory" in text for text in first) and second == []
+
+
+def test_versions_differ_also_with_a_fixed_seed(open_fovea):
+    fovea = open_fovea(sampling__seed=5)
+    session = fovea.session()
+    list(session.send("Q"))
+    list(session.regenerate(session.head))
+    list(session.regenerate(session.head))
+    assert [request.sampling.seed for request in fovea.engine.requests] == [5, 6, 7]
+
+
+def test_continuations_are_varied_also_at_temperature_zero(open_fovea):
+    fovea = open_fovea(sampling__temperature=0)
+    session = fovea.session()
+    said = [e.text for e in session.send("Q", n=2) if isinstance(e, Said)]
+    assert fovea.engine.requests[0].sampling.temperature == 0.7 and "0.7" in said[0]
+
+
+def test_the_prompt_has_the_form_the_built_in_model_is_trained_on(open_fovea):
+    from agent.recall import NullMemory
+    from training import formats
+
+    class Noting(NullMemory):
+        def standing_notes(self, budget_tokens):
+            return "- The key is in the hall."
+
+    session = open_fovea(memory=Noting()).session()
+    list(session.send("Where?"))
+    assert session.prompt()[0].content == formats.system_prompt(notes=["The key is in the hall."])

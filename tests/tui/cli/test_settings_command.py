@@ -11,7 +11,7 @@ def test_show_set_unset_path(fovea, home):
     assert fovea("settings", "set", "policy.budget", "35%")[0] == 0
     assert json.loads(fovea("settings", "show", "--json")[1])["policy.budget"] == 0.35
     shown = fovea("settings", "show", "sampling")[1]
-    assert "sampling.temperature = 0.2   (default: 0.7)" in shown and "engine" not in shown
+    assert "sampling.temperature = 0.2   (default: 0.3)" in shown and "engine" not in shown
     fovea("settings", "unset", "sampling.temperature")
     assert "temperature" not in (home / "config" / "generation_config.yaml").read_text()
 
