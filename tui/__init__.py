@@ -1,2 +1,3 @@
 """fovea: the tui room."""
+
 from __future__ import annotations

@@ -158,7 +158,12 @@ def test_sequences_do_not_leak():
     lad, steppers = ladder()
     for seed in range(12):
         for extra in ({}, {"n": 4}, {"high": "16-bit", "decoder": Decoder.GATED}):
-            run(lad, messages=(Message("user", chr(97 + seed % 8) * 20),), sampling=Sampling(temperature=1.0, seed=seed), **extra)
+            run(
+                lad,
+                messages=(Message("user", chr(97 + seed % 8) * 20),),
+                sampling=Sampling(temperature=1.0, seed=seed),
+                **extra,
+            )
     assert all(stepper.sequences() <= 4 for stepper in steppers.values())
 
 

@@ -73,7 +73,9 @@ def test_a_reply_and_the_status(shared):
 @pytest.mark.parametrize("decoder", list(Decoder))
 @pytest.mark.parametrize("after", [1, 17, 55])
 def test_a_killed_host_is_restarted_and_the_reply_goes_on(shared, decoder, after):
-    request = Request(TALK, "4-bit", decoder, "16-bit", max_tokens=60, sampling=Sampling(temperature=1.0, seed=3), gate=Gate(0.3))
+    request = Request(
+        TALK, "4-bit", decoder, "16-bit", max_tokens=60, sampling=Sampling(temperature=1.0, seed=3), gate=Gate(0.3)
+    )
     events: list = []
     for event in shared.run(request):
         events.append(event)
