@@ -53,7 +53,8 @@ def build(settings: Settings, folders: Folders, progress: Progress | None = None
     engine = settings.engine
     tiers = _explicit(settings)
     if not _replaces_model(tiers):
-        tiers = _found(settings, folders, progress) + tiers
+        named = {tier.name for tier in tiers}
+        tiers = tuple(t for t in _found(settings, folders, progress) if t.name not in named) + tiers
     return LadderSpec(
         tiers=tiers,
         ctx=engine.ctx or _default_ctx(tiers),
