@@ -345,6 +345,34 @@ def main() -> None:
                 _show(name, system, results[name][system])
     if args.out:
         args.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    print(markdown(results))
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The results as the tables of docs/memory.md: percent with 95 % intervals."""
+    lines = []
+    for name, table in results.items():
+        some = next(iter(table.values()))
+        lines += [f"\n**{name}** ({some['questions']} questions)\n"]
+        lines += ["| system | R@1 | R@5 | R@10 | R@20 | MRR | nDCG@10 | ms |", "|---|---|---|---|---|---|---|---|"]
+        for system, row in table.items():
+            cells = [_cell(row[key]) for key in ("R@1", "R@5", "R@10", "R@20", "MRR", "nDCG@10")]
+            lines.append(f"| {system} | {' | '.join(cells)} | {row['ms']} |")
+            if "held out" in row:
+                cells = [_cell(row["held out"][key]) for key in ("R@1", "R@5", "R@10", "R@20", "MRR", "nDCG@10")]
+                lines.append(f"| {system}, held out | {' | '.join(cells)} | |")
+        for system in ("words", "meaning", "fused"):
+            types = table.get(system, {}).get("types", {})
+            for kind, row in types.items():
+                lines.append(
+                    f"- {system}, {kind} ({row['questions']}): R@1 {row['R@1']}, R@5 {row['R@5']}, R@10 {row['R@10']}"
+                )
+    return "\n".join(lines)
+
+
+def _cell(values: Sequence[float]) -> str:
+    mean, low, high = values
+    return f"{mean:.1f} ({low:.1f}–{high:.1f})"
 
 
 def _show(name: str, system: str, result: dict[str, Any]) -> None:

@@ -27,14 +27,16 @@ from numpy.typing import NDArray
 
 from bench.recall import Ask, Base, code, embed_base, locomo, paragraphs
 from bench.recall_cache import CachedEmbedder
-from memory.recall.around import Around, score_around, weigh_terms
+from memory.recall.around import Around, score_around
 from memory.recall.engine import Recaller
 from memory.recall.question import question
+from memory.recall.terms import weigh_terms
 from memory.recall.values import DEFAULT_TUNING
-from memory.recall.variants import with_variants
 from memory.store import DocumentInfo, Store
 from memory.store.store import kind_bits
 
+MOST = 120
+"""Questions taken from each part, evenly spread."""
 Matrix = NDArray[np.float64]
 
 
@@ -52,15 +54,16 @@ def look(base: Base, asks: Sequence[Ask], answerable: bool, embedder: CachedEmbe
     """Features of the first ten candidates of every question, by the program's own order."""
     recaller = Recaller(base.store, (lambda: embedder) if meaning else None)
     connection, bits = base.store.database.connection, kind_bits(None)
+    total = base.store.stats().chunks
     if meaning:
-        embedder.warm([ask.text for ask in asks])
+        embedder.warm([ask.text for ask in asks[:: max(1, len(asks) // MOST)]])
     seen = []
-    for ask in asks:
+    for ask in asks[:: max(1, len(asks) // MOST)]:
         order = recaller.order(ask.text, 10)
         ids = [one.chunk_id for one in order]
         around: dict[int, Around] = {}
         if ids:
-            terms = weigh_terms(connection, with_variants(connection, question(ask.text).terms))
+            terms = weigh_terms(base.store, question(ask.text).terms, total)
             around = score_around(connection, ids, terms, DEFAULT_TUNING, bits)
         features = [
             (around[one.chunk_id].coverage, around[one.chunk_id].own, one.scores.meaning or 0.0) for one in order

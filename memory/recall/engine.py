@@ -186,9 +186,8 @@ class Recaller:
     def _find(self, asked: Question, bits: int, clock: _Clock, notices: list[str]) -> _Found:
         tuning, connection = self.tuning, self.store.database.connection
         pending = self._start_meaning(asked, bits, clock, notices)
-        wanted = with_variants(connection, asked.terms)
-        words = self.store.search_words(list(wanted), tuning.pool, _kinds(bits))
-        terms = weigh_terms(connection, wanted, self.store.word_counts(list(wanted)))
+        terms = weigh_terms(self.store, asked.terms, self._total())
+        words = self.store.search_words(terms.searched(), tuning.pool, _kinds(bits))
         meaning = self._finish_meaning(pending, clock, notices)
         candidates = list(dict.fromkeys([hit.chunk_id for hit in (*words, *(meaning.hits if meaning else ()))]))
         around = score_around(connection, candidates, terms, tuning, bits, self.store.word_frequencies)

@@ -8,9 +8,9 @@ those with the same beginning and at most two letters of difference.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
-from memory.recall.around import VOCABULARY, counts_of
+from memory.recall.vocabulary import beginning_with
 
 SHORTEST = 5  # letters; shorter words have too many neighbours
 KEPT = 3  # beginning letters that must agree
@@ -19,18 +19,20 @@ WEIGHT = 0.7  # of an exchanged term beside its own
 _SCANNED = 400  # terms of the index compared with one unknown term
 
 
-def with_variants(connection: sqlite3.Connection, terms: Mapping[str, float]) -> dict[str, float]:
+def with_variants(
+    connection: sqlite3.Connection, terms: Mapping[str, float], known: Container[str]
+) -> dict[str, float]:
     """Exchange terms that the index does not hold.
 
     Args:
         connection: the store's.
         terms: the question's terms with their weights.
+        known: those of them the index holds.
 
     Returns:
         The terms to search for; a term without a near one stays, because a question about something the store does not
         know must keep its measure of what is missing.
     """
-    known = counts_of(connection, list(terms))
     result: dict[str, float] = {}
     for term, weight in terms.items():
         near = [] if term in known or len(term) < SHORTEST or not term.isalpha() else nearest(connection, term)
@@ -43,16 +45,10 @@ def with_variants(connection: sqlite3.Connection, terms: Mapping[str, float]) ->
 
 def nearest(connection: sqlite3.Connection, term: str) -> list[str]:
     """The terms of the index nearest to one it does not hold, at most ``MOST``."""
-    connection.execute(VOCABULARY)
     # From a long beginning to a short one: the first that yields something is near enough.
     for length in range(len(term) - 2, max(KEPT, len(term) - 5) - 1, -1):
-        beginning = term[:length]
-        rows = connection.execute(
-            "SELECT term FROM temp.word_counts WHERE term >= ? AND term < ? LIMIT ?",
-            (beginning, beginning + "\U0010ffff", _SCANNED),
-        )
         allowed = 1 if len(term) <= SHORTEST else 2
-        distances = _distances(term, (str(row[0]) for row in rows), allowed)
+        distances = _distances(term, beginning_with(connection, term[:length], _SCANNED), allowed)
         if distances:
             return sorted(distances, key=lambda other: (distances[other], other))[:MOST]
     return []

@@ -11,6 +11,7 @@ import pytest
 from memory.errors import EmbeddingError
 from memory.recall.conversations import Turn, forget_conversation, index_conversation
 from memory.recall.engine import Recaller, recall
+from memory.recall.languages import can_read
 from memory.recall.passages import numbered
 from memory.recall.values import Tuning
 from memory.store import Store
@@ -356,3 +357,30 @@ def test_many_threads_may_recall_at_once(store: Store, embedder: TopicEmbedder, 
         thread.join()
     recaller.close()
     assert found == ["Cats"] * 20
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "readable"),
+    [
+        ("all-MiniLM-L6-v2@53aa51172d14", "What is a cat?", True),
+        ("all-MiniLM-L6-v2@53aa51172d14", "Что такое кошка?", False),
+        ("all-MiniLM-L6-v2@53aa51172d14", "13 + 4?", True),
+        ("sentence-transformers/all-MiniLM-L6-v2", "Что такое кошка?", False),
+        ("paraphrase-multilingual-MiniLM-L12-v2", "Что такое кошка?", True),
+        ("my-model@abc", "Что такое кошка?", True),
+    ],
+)
+def test_an_english_model_is_not_asked_in_russian(model: str, text: str, readable: bool) -> None:
+    assert can_read(model, text) is readable
+
+
+def test_a_russian_question_goes_by_words_past_an_english_model(store: Store) -> None:
+    class English(TopicEmbedder):
+        name = "all-MiniLM-L6-v2@x"
+
+    embedder = English()
+    store.put_document("file", "/a.txt", "Дом", "Кошка спит на красном диване.", format="text")
+    result = recall("Где спит кошка?", PLENTY, store=store, embedder=embedder)
+    assert [passage.title for passage in result.passages] == ["Дом"]
+    assert any("reads English" in notice for notice in result.notices)
+    assert embedder.asked == []

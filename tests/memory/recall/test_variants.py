@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memory.recall.terms import weigh_terms
 from memory.recall.variants import WEIGHT, edit_distance, nearest, with_variants
 from memory.store import Store
 
@@ -39,7 +40,7 @@ def test_other_forms_and_slips_are_found(store: Store) -> None:
     assert nearest(connection, "quanitz") == ["quantiz"]
     assert nearest(connection, "quantisat") == []
     assert nearest(connection, "interf") == []
-    assert with_variants(connection, {"настроек": 1.0, "unknownword": 1.0, "q4": 0.5}) == {
+    assert with_variants(connection, {"настроек": 1.0, "unknownword": 1.0, "q4": 0.5}, set()) == {
         "настройк": WEIGHT,
         "unknownword": 1.0,
         "q4": 0.5,
@@ -48,8 +49,18 @@ def test_other_forms_and_slips_are_found(store: Store) -> None:
 
 def test_known_terms_and_short_ones_are_left_alone(store: Store) -> None:
     store.put_document("file", "/a", "", "forms cats", format="text")
-    assert with_variants(store.database.connection, {"form": 1.0, "cats": 1.0, "abcd": 1.0}) == {
+    assert with_variants(store.database.connection, {"form": 1.0, "cats": 1.0, "abcd": 1.0}, {"form"}) == {
         "form": 1.0,
         "cats": 1.0,
         "abcd": 1.0,
     }
+
+
+def test_common_words_are_not_searched_in_a_large_store(store: Store) -> None:
+    for number in range(12):
+        store.put_document("file", f"/{number}", "", f"common words everywhere rare{number}", format="text")
+    terms = weigh_terms(store, {"common": 1.0, "rare3": 1.0, "unknown": 1.0}, 12)
+    assert terms.searched() == ["rare3", "common"]
+    assert terms.searched(5) == ["rare3"]
+    assert weigh_terms(store, {"common": 1.0}, 12).searched(5) == ["common"]
+    assert terms.weights["unknown"] > terms.weights["rare3"] > terms.weights["common"] > 0
