@@ -82,7 +82,7 @@ class Effort:
 
     tokens: int = 24
     pairs: int = 7
-    read: int = 384
+    read: int = 256
     reads: int = 3
     branches: int = 4
 
@@ -152,8 +152,9 @@ def _decode(engine: Engine, tier: str, bare: Bare, effort: Effort) -> Paired:
 
 def _prefill(engine: Engine, tier: str, bare: Bare, effort: Effort) -> Paired:
     blocks = Blocks()
+    filler = FILLER * max(1, effort.read // max(len(engine.tokenize(FILLER)), 1))
     for turn in range(effort.reads):
-        text = f"{turn * 7919 + len(tier)} " + FILLER * (effort.read // 16)
+        text = f"{turn * 7919 + len(tier)} {filler}"
         messages = (Message("user", text), Message("assistant", "Yes."), Message("user", "Go on."))
         length = engine.count(messages)
         start = perf_counter()

@@ -52,8 +52,9 @@ class BudgetOverseer:
     def plan(self, situation: Situation, messages: Sequence[Message]) -> Plan:
         """Plain, except in ``auto`` with a higher tier at hand: gated within the budget, or exact when so set."""
         policy = situation.policy
+        plain = Plan(situation.tier, gate=self._densities(situation))
         if policy.mode is not Policy.AUTO or not situation.high:
-            return Plan(situation.tier)
+            return plain
         predictor = self._predictor(situation)
         length = _usual_length(situation)
         if policy.faithful:
@@ -62,7 +63,7 @@ class BudgetOverseer:
             gate = self._gate(situation, DRAFT_BUDGET)
             return Plan(situation.tier, Decoder.SPECULATIVE, situation.high, gate, why=why, predicted_s=seconds or None)
         if policy.budget <= 0 or exhausted(situation.spending, policy.budget, controlled=policy.controller):
-            return Plan(situation.tier)
+            return plain
         gate = self._gate(situation, policy.budget)
         if policy.controller:
             gate = replace(gate, threshold=shifted(gate.threshold, situation.spending, policy.budget))
@@ -129,6 +130,11 @@ class BudgetOverseer:
     def _gate(self, situation: Situation, budget: float) -> Gate:
         found = self._in_force(situation)
         return found.gate(budget) if found else Gate(interpolated(DEFAULT_THRESHOLDS, budget))
+
+    def _densities(self, situation: Situation) -> Gate:
+        """For a reply without a gate: density is measured all the same, by the rule that will judge it."""
+        found = self._in_force(situation) if situation.high else None
+        return Gate(weights=dict(found.weights)) if found else Gate()
 
     def _in_force(self, situation: Situation) -> Calibration | None:
         """The calibration, when it was made for the tiers at hand."""

@@ -102,6 +102,12 @@ def test_a_calibration_for_these_tiers_is_used(tmp_path):
     assert plan.gate.threshold == pytest.approx(0.1)
 
 
+def test_a_plain_reply_is_measured_by_the_rule_that_will_judge_it(tmp_path):
+    here = situation(tmp_path, mode=Policy.ASK)
+    plan = overseer(tmp_path, calibration(here)).plan(here, ASKED)
+    assert plan.decoder is Decoder.PLAIN and plan.gate.weights == {"bias": 1.0, "margin": -9.0}
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

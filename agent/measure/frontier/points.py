@@ -1,0 +1,177 @@
+"""From trials to points of the frontier: fidelity, cost and share, each with an interval over prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.density.labels import Example
+from agent.density.model import Scores, caught_at
+from agent.measure.frontier.policies import BUDGETS, Policy
+from agent.measure.frontier.trial import Trial
+from agent.measure.stats import Estimate, auroc, bootstrap, share
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One policy."""
+
+    name: str
+    kind: str
+    agreement: Estimate
+    """Share of generated tokens that are the highest tier's own first choice."""
+    kl: Estimate
+    kl_tail: float
+    """99 % quantile of the divergence per token."""
+    identical: Estimate
+    """Share of replies that are the highest tier's, token for token."""
+    right: Estimate | None
+    """Share of known answers found."""
+    seconds: float
+    """Wall time of all replies."""
+    tok_s: float
+    """Tokens written per second of writing."""
+    time: Estimate
+    """Wall time per token as a share of the highest tier's, paired by prompt."""
+    time_8bit: Estimate | None
+    """The same as a share of the 8-bit tier's."""
+    high: Estimate
+    """Share of tokens decided by the highest tier."""
+    gate: float
+    """The gate's own share of the writing time."""
+    memory: int
+    """Bytes of the tiers in use and of their contexts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """Known answers that changed between the lowest and the highest tier, in both directions."""
+
+    questions: int
+    lost: int
+    """The highest tier is right, the lowest is not."""
+    gained: int
+    """The lowest tier is right, the highest is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """A score as a router of tokens, as the field reports it (RouteLLM's names), teacher-forced on the low tier's text.
+
+    The quality gap to recover is the forks: a share ``c`` of tokens at the high tier recovers the forks it catches.
+    """
+
+    name: str
+    auroc: Estimate
+    apgr: Estimate
+    """Mean recovered share over all budgets (0.5 is chance)."""
+    cpt50: Estimate
+    """Share of tokens needed to recover half of the gap."""
+    cpt80: Estimate
+    caught: Mapping[str, Estimate]
+    """Budget to the share of forks caught."""
+
+
+def points(
+    trials: Sequence[Trial], policies: Sequence[Policy], top: str, eight: str, memory: Mapping[str, int]
+) -> list[Point]:
+    """One point per policy."""
+    by = {policy.name: _by_prompt(trials, policy.name) for policy in policies}
+    return [_point(policy, by[policy.name], by[top], by.get(eight), memory) for policy in policies]
+
+
+def _by_prompt(trials: Sequence[Trial], name: str) -> dict[int, Trial]:
+    return {trial.prompt: trial for trial in trials if trial.policy == name}
+
+
+def _point(
+    policy: Policy,
+    own: Mapping[int, Trial],
+    best: Mapping[int, Trial],
+    eight: Mapping[int, Trial] | None,
+    memory: Mapping[str, int],
+) -> Point:
+    rows = list(own.values())
+    counts = [len(trial.tokens) for trial in rows]
+    divergences = np.concatenate([np.asarray(trial.kl) for trial in rows])
+    answered = [float(trial.right) for trial in rows if trial.right is not None]
+    writing = sum(trial.write_s for trial in rows)
+    return Point(
+        name=policy.name,
+        kind=policy.kind,
+        agreement=share([trial.agree for trial in rows], counts),
+        kl=share([float(np.sum(trial.kl)) for trial in rows], counts),
+        kl_tail=float(np.quantile(divergences, 0.99)),
+        identical=share([float(trial.tokens == best[trial.prompt].tokens) for trial in rows], [1.0] * len(rows)),
+        right=share(answered, [1.0] * len(answered)) if answered else None,
+        seconds=sum(trial.seconds for trial in rows),
+        tok_s=sum(counts) / max(writing, 1e-9),
+        time=_time(own, best),
+        time_8bit=_time(own, eight) if eight else None,
+        high=share([trial.high for trial in rows], counts),
+        gate=sum(trial.gate_s for trial in rows) / max(writing, 1e-9),
+        memory=sum(memory.get(tier, 0) for tier in policy.tiers),
+    )
+
+
+def _time(own: Mapping[int, Trial], other: Mapping[int, Trial]) -> Estimate:
+    """Wall time per token as a share of another policy's: median over prompts, which were run next to each other."""
+    ratios = np.asarray(
+        [
+            (trial.seconds / len(trial.tokens)) / (other[at].seconds / len(other[at].tokens))
+            for at, trial in own.items()
+            if trial.tokens and other[at].tokens
+        ]
+    )
+    return bootstrap(ratios, lambda at: float(np.median(ratios[at])))
+
+
+def flips(trials: Sequence[Trial], low: str, top: str) -> Flips:
+    """Changed answers."""
+    below, above = _by_prompt(trials, low), _by_prompt(trials, top)
+    asked = [at for at, trial in above.items() if trial.right is not None]
+    return Flips(
+        len(asked),
+        sum(bool(above[at].right) and not below[at].right for at in asked),
+        sum(bool(below[at].right) and not above[at].right for at in asked),
+    )
+
+
+def router(name: str, scores: Sequence[Scores], examples: Sequence[Example]) -> Router:
+    """Figures of one score on held-out replies."""
+    labels = [example.forks for example in examples]
+    grid = np.linspace(0.01, 1.0, 100)
+
+    def estimate(figure: int) -> Estimate:
+        def of(at: np.ndarray) -> float:
+            mine, forks = np.concatenate([scores[i] for i in at]), np.concatenate([labels[i] for i in at])
+            if figure == 0:
+                return auroc(mine, forks)
+            curve = caught_at(mine, forks, grid.tolist())
+            if figure == 1:
+                return float(np.trapezoid(np.concatenate([[0.0], curve]), np.concatenate([[0.0], grid])))
+            return _cost(grid, curve, (0.5, 0.8)[figure - 2])
+
+        return bootstrap(labels, of, draws=300)
+
+    def caught(budget: float) -> Estimate:
+        return bootstrap(
+            labels,
+            lambda at: float(
+                caught_at(np.concatenate([scores[i] for i in at]), np.concatenate([labels[i] for i in at]), (budget,))[
+                    0
+                ]
+            ),
+            draws=300,
+        )
+
+    return Router(
+        name, estimate(0), estimate(1), estimate(2), estimate(3), {f"{b:.0%}": caught(b) for b in BUDGETS}
+    )  # fmt: skip
+
+
+def _cost(grid: np.ndarray, curve: np.ndarray, quality: float) -> float:
+    reached = np.flatnonzero(curve >= quality)
+    return float(grid[reached[0]]) if len(reached) else 1.0

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agent.calibrate.prompts import Prompt
+from agent.errors import AgentError
+from agent.measure.frontier.local import LocalEngine
+from agent.measure.frontier.plot import plot
+from agent.measure.frontier.policies import Policy
+from agent.measure.frontier.report import as_json, router_rows, table_rows
+from agent.measure.frontier.run import Order, frontier
+from agent.measure.frontier.trial import run_trial
+from backends.types import Gate, LadderSpec, Message, Sampling, TierSpec
+from tests.backends.toy_stepper import ToyStepper
+
+NOISE = {"4-bit": 0.5, "8-bit": 0.15, "16-bit": 0.0}
+
+
+def open_engine():
+    def opener(tier, spec):
+        return ToyStepper(
+            vocab=24, seed=5, noise=NOISE[tier.name], tier_seed=9, ctx=spec.ctx, spread=1.2, end_bias=-6.0
+        )
+
+    made = LocalEngine(opener, lambda: 1000)
+    made.load(LadderSpec(tuple(TierSpec(name, Path(name)) for name in NOISE), ctx=512))
+    return made
+
+
+@pytest.fixture
+def engine():
+    made = open_engine()
+    yield made
+    made.close()
+
+
+def asked(count=24):
+    return [
+        Prompt((Message("user", chr(97 + n) * 3 + "hello"),), str(n), answer="a" if n % 2 else "", begin="bcd")
+        for n in range(count)
+    ]
+
+
+def trial(engine, policy, number=0):
+    return run_trial(engine.ladder, policy, asked()[number], number, "16-bit", sampling=Sampling(), tokens=40)
+
+
+@pytest.fixture(scope="module")
+def report():
+    made = open_engine()
+    yield frontier(made, asked(), Order("toy", tuple(NOISE), tokens=40))
+    made.close()
+
+
+def test_the_highest_tier_agrees_with_itself(engine):
+    found = trial(engine, Policy("16-bit", "static", "16-bit"))
+    assert found.agree == len(found.tokens) == found.high
+    assert sum(found.kl) == 0
+
+
+def test_an_oracle_writes_the_high_tiers_text_and_asks_only_at_forks(engine):
+    own = trial(engine, Policy("16-bit", "static", "16-bit"))
+    oracle = trial(engine, Policy("oracle gate", "oracle", "4-bit", "16-bit"))
+    assert oracle.tokens == own.tokens and oracle.agree == len(own.tokens)
+    assert 1 < oracle.high < len(own.tokens) / 2
+
+
+def test_a_random_gate_spends_about_its_share(engine):
+    policy = Policy("random", "random", "4-bit", "16-bit", budget=0.3)
+    found = [trial(engine, policy, number) for number in range(12)]
+    spent = sum(t.high for t in found) / sum(len(t.tokens) for t in found)
+    assert spent == pytest.approx(0.3, abs=0.1)
+
+
+def test_a_turn_is_written_again_only_when_it_is_dense(engine):
+    never = trial(engine, Policy("turns", "turn", "4-bit", "16-bit", Gate(), 0.2, turn_threshold=2.0))
+    always = trial(engine, Policy("turns", "turn", "4-bit", "16-bit", Gate(), 0.2, turn_threshold=0.0))
+    assert never.high == 0 and never.tokens == trial(engine, Policy("4-bit", "static", "4-bit")).tokens
+    assert always.tokens == trial(engine, Policy("16-bit", "static", "16-bit")).tokens
+
+
+def test_a_trial_reads_the_prompt_itself(engine):
+    policy = Policy("gated", "gated", "4-bit", "16-bit", Gate(0.1))
+    first, second = trial(engine, policy), trial(engine, policy)
+    assert first.tokens == second.tokens
+    fed = engine.ladder.reader("16-bit").stepper.fed
+    trial(engine, policy)
+    prompt = len(engine.ladder.reader("16-bit").stepper.chat_prompt(asked()[0].messages))
+    assert engine.ladder.reader("16-bit").stepper.fed - fed >= prompt
+
+
+def test_the_report_holds_every_policy_and_is_plain_data(report):
+    found, trials = report
+    names = [point.name for point in found.points]
+    assert {"4-bit", "8-bit", "16-bit", "read high, speak low", "gated 10%", "speculative", "oracle gate"} <= set(names)
+    assert len(trials) == len(names) * found.prompts
+    by = {point.name: point for point in found.points}
+    assert by["speculative"].identical.value == 1.0 and by["oracle gate"].agreement.value == 1.0
+    assert by["gated 30%"].agreement.value >= by["4-bit"].agreement.value
+    assert by["16-bit"].time.value == 1.0 and by["8-bit"].time_8bit.value == 1.0
+    assert found.verdict.startswith("Does anything beat static 8 bits")
+    assert json.loads(as_json(found))["points"][0]["name"] == "4-bit"
+    widths = {len(row) for row in table_rows(found)}
+    assert len(widths) == 1 and len({len(row) for row in router_rows(found)}) == 1
+
+
+def test_routers_stand_between_chance_and_the_oracle(report):
+    routers = {router.name: router for router in report[0].routers}
+    assert routers["oracle"].auroc.value == 1.0
+    assert routers["random"].apgr.value < routers["margin (default rule)"].apgr.value <= routers["oracle"].apgr.value
+    assert routers["random"].auroc.value == pytest.approx(0.5, abs=0.2)
+    assert routers["margin (default rule)"].cpt50.value < routers["random"].cpt50.value
+
+
+def test_a_picture_is_written(report, tmp_path):
+    pytest.importorskip("matplotlib")
+    plot(report[0], tmp_path / "sub" / "frontier.png")
+    assert (tmp_path / "sub" / "frontier.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_an_unknown_kind_is_one_clear_error(report, tmp_path):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(AgentError, match="could not be written"):
+        plot(report[0], tmp_path / "frontier.nonsense")
+
+
+def test_one_tier_has_no_frontier(engine):
+    with pytest.raises(AgentError, match="two tiers"):
+        frontier(engine, asked(), Order("toy", ("4-bit",)))
