@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
 
     @property
     def hub(self) -> Hub:
-        return self.server.hub  # type: ignore[attr-defined]
+        return self.server.hub
 
     def log_message(self, *args: object) -> None:
         pass
@@ -130,7 +130,7 @@ def serve(hub: Hub) -> tuple[ThreadingHTTPServer, str]:
     """Start it on a free port of the loopback. Returns the server and its address."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.hub = hub  # type: ignore[attr-defined]
+    server.hub = hub
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     return server, f"http://127.0.0.1:{server.server_address[1]}"
