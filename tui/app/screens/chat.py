@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from agent.settings import Settings
 from backends.types import LadderStatus
 from tui.app.history import History
 from tui.app.keys import CHAT
@@ -85,12 +84,6 @@ class ChatScreen(CommandsMixin):
             welcome.ready(f"{' · '.join(ladder.loaded())} ready")
         self.show_title()
         self.refresh_meter()
-
-    def settings_changed(self, settings: Settings) -> None:
-        """Take new settings over."""
-        self.fovea.settings = settings
-        self.show_title()
-        self.show_status()
 
     def stop_everything(self) -> None:
         """Before the app ends."""

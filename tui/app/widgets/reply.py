@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Markdown, Static
+from textual.widgets import Static
 
 from agent.values import Node
 from backends.types import Step
@@ -18,6 +17,7 @@ from tui.app import captions
 from tui.app.safe import harmless
 
 if TYPE_CHECKING:
+    from textual.widgets import Markdown
     from textual.widgets.markdown import MarkdownStream
 
 
@@ -55,12 +55,20 @@ class Reply(Vertical, can_focus=True):
         self._waiting = "getting ready"
 
     @property
+    def _markdown(self) -> Markdown:
+        from textual.widgets import Markdown
+
+        return self.query_one(Markdown)
+
+    @property
     def text(self) -> str:
         """The text shown, harmless."""
         return harmless(self.node.text) if self.node else self._shown
 
     def compose(self) -> ComposeResult:
         """Lay the widgets out."""
+        from textual.widgets import Markdown  # a tenth of a second, spared before the first paint
+
         self._shown = harmless(self.node.text) if self.node else ""
         yield Static(self.caption(), classes="caption", markup=False)
         yield Markdown(self._shown, open_links=False)
@@ -99,7 +107,7 @@ class Reply(Vertical, can_focus=True):
         """Begin with the first ``upto`` tokens of another reply (all of it when ``None``); the rest will be written."""
         kept = "".join(step.text for step in node.steps[:upto]) if upto is not None and node.steps else node.text
         self._shown = harmless(kept)
-        await self.query_one(Markdown).update(self._shown)
+        await self._markdown.update(self._shown)
 
     async def write(self, steps: tuple[Step, ...]) -> None:
         """Append tokens. The caller groups them to about ten calls a second."""
@@ -112,7 +120,7 @@ class Reply(Vertical, can_focus=True):
         if not fragment:
             return
         if self._stream is None:
-            self._stream = Markdown.get_stream(self.query_one(Markdown))
+            self._stream = self._markdown.get_stream(self._markdown)
         self._shown += fragment
         await self._stream.write(fragment)
 
@@ -131,10 +139,10 @@ class Reply(Vertical, can_focus=True):
         text = harmless(node.text)
         if text != self._shown:
             self._shown = text
-            await self.query_one(Markdown).update(text)
+            await self._markdown.update(text)
         self.refresh_caption()
 
-    @on(Markdown.LinkClicked)
-    def _link(self, event: Markdown.LinkClicked) -> None:
+    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+        """A link is never opened by a click: its target is foreign."""
         event.stop()
         self.post_message(self.LinkClicked(harmless(event.href)))
