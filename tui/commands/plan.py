@@ -14,13 +14,10 @@ from tui.commands.model_tools import (
     plainly,
     resolve,
     say_json,
-    size,
-    table,
 )
+from tui.commands.plan_output import Entry, entry_json, hardware_json, show_entry, show_hardware
 
 if TYPE_CHECKING:
-    from backends.models.gguf_file import ModelFile
-    from backends.plan.choose import Plan
     from backends.plan.fit import Wishes
     from backends.plan.hardware import Hardware
 
@@ -38,6 +35,8 @@ _CACHE_TYPES = ["f16", "q8_0", "q4_0", "f32"]
 @click.option("--try", "trial", is_flag=True, help="Load the ladder once and put the measured memory beside the plan.")
 @click.option("--levels", is_flag=True, help="Write the guide from laptop to cluster to hardware_levels.md instead.")
 @click.option("--output", type=click.Path(path_type=Path), help="With --levels: another file, - for standard output.")
+@click.option("--serve", type=click.Choice(["vllm"]), help="Print command lines that serve MODELS with this server.")
+@click.option("--cards", default="", help="With --serve: graphics cards as COUNTxGB, e.g. 4x24.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @plainly
 def plan(models: tuple[str, ...], **options: Any) -> None:
@@ -48,6 +47,11 @@ def plan(models: tuple[str, ...], **options: Any) -> None:
     """
     if options["levels"]:
         _write_levels(options["output"])
+        return
+    if options["serve"]:
+        from tui.commands.plan_serve import show_serving
+
+        show_serving(models, options["cards"], options["ctx"])
         return
     from backends.plan.fit import Wishes
     from backends.plan.hardware import detect
@@ -65,11 +69,11 @@ def plan(models: tuple[str, ...], **options: Any) -> None:
     )
     entries = [_entry(name, machine, wishes, trial=options["trial"]) for name in names]
     if options["as_json"]:
-        say_json({"hardware": _hardware(machine), "plans": [_as_json(entry) for entry in entries]})
+        say_json({"hardware": hardware_json(machine), "plans": [entry_json(entry) for entry in entries]})
     else:
-        click.echo(_show_hardware(machine))
+        click.echo(show_hardware(machine))
         for entry in entries:
-            click.echo("\n" + _show(entry))
+            click.echo("\n" + show_entry(entry))
     if options["write"]:
         _write(entries[0], quiet=options["as_json"])
 
@@ -87,24 +91,6 @@ def _write_levels(output: Path | None) -> None:
 
 
 # One model -----------------------------------------------------------------------------------------------------------
-
-
-class Entry:
-    """The plan of one model, with what was measured of it."""
-
-    def __init__(self, name: str, model: ModelFile, plan: Plan, measured: int, problem: str = "") -> None:
-        self.name = name
-        self.model = model
-        self.plan = plan
-        self.measured = measured
-        self.problem = problem
-
-    @property
-    def predicted(self) -> int:
-        """Peak bytes of the engine host with the chosen ladder."""
-        from backends.plan.fit import INTERPRETER
-
-        return INTERPRETER + sum(tier.estimate.peak for tier in self.plan.tiers if tier.chosen)
 
 
 def _entry(name: str, machine: Hardware, wishes: Wishes, *, trial: bool) -> Entry:
@@ -191,118 +177,3 @@ def _write(entry: Entry, *, quiet: bool) -> None:
     settings_file.save(target, changes)
     if not quiet:
         click.echo(f"\nWritten into {target}")
-
-
-# Showing -------------------------------------------------------------------------------------------------------------
-
-
-def _hardware(machine: Hardware) -> dict[str, Any]:
-    return {
-        "processor": machine.processor,
-        "cores": machine.cores,
-        "features": sorted(machine.features),
-        "memory": machine.memory,
-        "available": machine.available,
-        "container_limit": machine.container_limit,
-        "swap": machine.swap,
-        "disk_free": machine.disk_free,
-        "gpus": [{"name": g.name, "kind": g.kind, "total": g.total, "free": g.free} for g in machine.gpus],
-        "gpu_backends": sorted(machine.gpu_backends),
-    }
-
-
-def _show_hardware(machine: Hardware) -> str:
-    limit = " (the limit of this container)" if machine.container_limit else ""
-    rows = [
-        [
-            "processor",
-            f"{_plain(machine.processor)}, {machine.cores} cores {' '.join(sorted(machine.features))}".strip(),
-        ],
-        ["memory", f"{size(machine.memory)}{limit}, {size(machine.available)} available, swap {size(machine.swap)}"],
-        ["disk", f"{size(machine.disk_free)} free where tiers are made"],
-    ]
-    for gpu in machine.gpus:
-        rows.append(["graphics", f"{_plain(gpu.name)}, {size(gpu.total)}, {size(gpu.free)} free"])
-    if not machine.gpus:
-        rows.append(["graphics", "none found"])
-    return table(rows)
-
-
-def _as_json(entry: Entry) -> dict[str, Any]:
-    plan = entry.plan
-    return {
-        "model": entry.name,
-        "path": str(entry.model.path),
-        "chosen": list(plan.chosen),
-        "speaks": plan.speaks,
-        "high": plan.high,
-        "ctx": plan.run.ctx,
-        "batch_size": plan.run.batch,
-        "n_parallel": plan.n_parallel,
-        "n_gpu_layers": plan.n_gpu_layers,
-        "tensor_split": list(plan.tensor_split),
-        "needed": plan.needed,
-        "budget": plan.budget,
-        "base": plan.base,
-        "card_needed": plan.card_needed,
-        "fits": plan.fits,
-        "predicted_peak": entry.predicted,
-        "measured_peak": entry.measured or None,
-        "problem": entry.problem,
-        "reasons": list(plan.reasons),
-        "tiers": [
-            {
-                "tier": tier.name,
-                "quantization": tier.recipe,
-                "path": str(tier.path) if tier.path else None,
-                "chosen": tier.chosen,
-                "fits_alone": tier.fits_alone,
-                "weights": tier.estimate.weights,
-                "copy": tier.estimate.copy,
-                "cache": tier.estimate.cache,
-                "work": tier.estimate.work,
-                "tables": tier.estimate.tables,
-                "reserved": tier.estimate.reserved,
-                "least": tier.estimate.least,
-                "peak": tier.estimate.peak,
-            }
-            for tier in plan.tiers
-        ],
-    }
-
-
-def _show(entry: Entry) -> str:
-    plan = entry.plan
-    rows = [["", "tier", "as", "weights", "cache", "work", "needs", "peak", "file"]]
-    for tier in plan.tiers:
-        need = tier.estimate
-        state = "there" if tier.path else "to be made"
-        figures = [size(n) for n in (need.weights, need.cache, need.work + need.tables, need.least, need.peak)]
-        rows.append(["*" if tier.chosen else "", tier.name, tier.recipe, *figures, state])
-    verdict = "fits" if plan.fits else "is expected not to fit"
-    settings = f"ctx {plan.run.ctx:,}, batch {plan.run.batch}, {plan.n_parallel} continuations"
-    if plan.n_gpu_layers:
-        settings += f", {'all' if plan.n_gpu_layers < 0 else plan.n_gpu_layers} layers on the graphics card"
-    if plan.tensor_split:
-        settings += f", tensor_split {'/'.join(map(str, plan.tensor_split))}"
-    memory = f"{size(plan.needed)} with fovea itself ({size(plan.base)}), {size(max(plan.budget, 0))} may be used"
-    lines = [
-        f"{_plain(entry.name)}: {' + '.join(plan.chosen)} {verdict}",
-        table(rows),
-        f"settings: {settings}",
-        f"memory: {memory}",
-    ]
-    if plan.card_needed:
-        lines.append(f"graphics memory: {size(plan.card_needed)}")
-    if entry.measured:
-        off = entry.measured / entry.predicted - 1
-        lines.append(f"measured: peak {size(entry.measured)} where {size(entry.predicted)} were predicted ({off:+.1%})")
-    if entry.problem:
-        lines.append(f"failed: {entry.problem}")
-    return "\n".join([*lines, *(f"- {reason}" for reason in plan.reasons)])
-
-
-def _plain(text: str) -> str:
-    from tui.app.safe import one_line
-
-    return one_line(text)
