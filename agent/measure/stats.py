@@ -45,15 +45,28 @@ def bootstrap(
         draws: Resamples.
         seed: The same rows always give the same interval.
     """
+    return bootstraps(rows, lambda at: (figure(at),), draws=draws, seed=seed)[0]
+
+
+def bootstraps(
+    rows: Sequence[Any] | npt.NDArray[Any],
+    figures: Callable[[npt.NDArray[Any]], Sequence[float]],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> list[Estimate]:
+    """Several figures from the same resamples (see ``bootstrap``)."""
     count = len(rows)
-    everything = np.arange(count)
+    values = figures(np.arange(count))
     if count < 2:
-        value = figure(everything)
-        return Estimate(value, value, value)
+        return [Estimate(value, value, value) for value in values]
     generator = np.random.default_rng(seed)
-    values = [figure(generator.integers(0, count, count)) for _ in range(draws)]
-    kept = np.asarray([value for value in values if np.isfinite(value)])
-    value = figure(everything)
+    drawn = np.asarray([figures(generator.integers(0, count, count)) for _ in range(draws)], np.float64)
+    return [_interval(value, drawn[:, at]) for at, value in enumerate(values)]
+
+
+def _interval(value: float, drawn: Array) -> Estimate:
+    kept = drawn[np.isfinite(drawn)]
     if not len(kept):
         return Estimate(value, value, value)
     low, high = np.percentile(kept, (2.5, 97.5))

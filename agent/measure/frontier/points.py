@@ -11,7 +11,7 @@ from agent.density.labels import Example
 from agent.density.model import Scores, caught_at
 from agent.measure.frontier.policies import BUDGETS, Policy
 from agent.measure.frontier.trial import Trial
-from agent.measure.stats import Estimate, auroc, bootstrap, share
+from agent.measure.stats import Estimate, auroc, bootstrap, bootstraps, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,33 +143,24 @@ def router(name: str, scores: Sequence[Scores], examples: Sequence[Example]) -> 
     """Figures of one score on held-out replies."""
     labels = [example.forks for example in examples]
     grid = np.linspace(0.01, 1.0, 100)
+    budgets = [float(np.abs(grid - budget).argmin()) for budget in BUDGETS]
 
-    def estimate(figure: int) -> Estimate:
-        def of(at: np.ndarray) -> float:
-            mine, forks = np.concatenate([scores[i] for i in at]), np.concatenate([labels[i] for i in at])
-            if figure == 0:
-                return auroc(mine, forks)
-            curve = caught_at(mine, forks, grid.tolist())
-            if figure == 1:
-                return float(np.trapezoid(np.concatenate([[0.0], curve]), np.concatenate([[0.0], grid])))
-            return _cost(grid, curve, (0.5, 0.8)[figure - 2])
+    def figures(at: np.ndarray) -> list[float]:
+        mine, forks = np.concatenate([scores[i] for i in at]), np.concatenate([labels[i] for i in at])
+        curve = caught_at(mine, forks, grid.tolist())
+        area = float(np.trapezoid(np.concatenate([[0.0], curve]), np.concatenate([[0.0], grid])))
+        caught = [float(curve[int(at)]) for at in budgets]
+        return [auroc(mine, forks), area, _cost(grid, curve, 0.5), _cost(grid, curve, 0.8), *caught]
 
-        return bootstrap(labels, of, draws=300)
-
-    def caught(budget: float) -> Estimate:
-        return bootstrap(
-            labels,
-            lambda at: float(
-                caught_at(np.concatenate([scores[i] for i in at]), np.concatenate([labels[i] for i in at]), (budget,))[
-                    0
-                ]
-            ),
-            draws=300,
-        )
-
+    found = bootstraps(labels, figures, draws=300)
     return Router(
-        name, estimate(0), estimate(1), estimate(2), estimate(3), {f"{b:.0%}": caught(b) for b in BUDGETS}
-    )  # fmt: skip
+        name,
+        found[0],
+        found[1],
+        found[2],
+        found[3],
+        {f"{b:.0%}": caught for b, caught in zip(BUDGETS, found[4:], strict=True)},
+    )
 
 
 def _cost(grid: np.ndarray, curve: np.ndarray, quality: float) -> float:

@@ -37,7 +37,7 @@ def engine():
     made.close()
 
 
-def asked(count=24):
+def asked(count=16):
     return [
         Prompt((Message("user", chr(97 + n) * 3 + "hello"),), str(n), answer="a" if n % 2 else "", begin="bcd")
         for n in range(count)
@@ -51,7 +51,7 @@ def trial(engine, policy, number=0):
 @pytest.fixture(scope="module")
 def report():
     made = open_engine()
-    yield frontier(made, asked(), Order("toy", tuple(NOISE), tokens=40))
+    yield frontier(made, asked(), Order("toy", tuple(NOISE), tokens=24))
     made.close()
 
 
@@ -70,7 +70,7 @@ def test_an_oracle_writes_the_high_tiers_text_and_asks_only_at_forks(engine):
 
 def test_a_random_gate_spends_about_its_share(engine):
     policy = Policy("random", "random", "4-bit", "16-bit", budget=0.3)
-    found = [trial(engine, policy, number) for number in range(12)]
+    found = [trial(engine, policy, number) for number in range(8)]
     spent = sum(t.high for t in found) / sum(len(t.tokens) for t in found)
     assert spent == pytest.approx(0.3, abs=0.1)
 

@@ -9,10 +9,10 @@ from agent.measure.stats import auroc, bootstrap, mean, paired_ratio, share
 def test_the_interval_of_a_mean_covers_it_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     hits = 0
-    for _ in range(100):
+    for _ in range(40):
         found = mean(rng.normal(3.0, 1.0, 40).tolist())
         hits += found.low <= 3.0 <= found.high
-    assert 85 <= hits <= 100
+    assert 33 <= hits <= 40
 
 
 def test_drift_that_falls_on_both_of_a_pair_cancels():

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+import agent.app
+from tests.agent.toy_engine import ToyEngine
+from tui.commands.calibrate import calibrate
+
+
+@pytest.fixture
+def runner(tmp_path, monkeypatch):
+    for name in ("DATA", "CONFIG", "CACHE"):
+        monkeypatch.setenv(f"FOVEA_{name}", str(tmp_path / name.lower()))
+    for tier in ("4-bit", "16-bit"):
+        (tmp_path / f"{tier}.gguf").write_bytes(tier.encode() * 100)
+    (tmp_path / "config").mkdir()
+    engine = ToyEngine({"4-bit": 0.5, "16-bit": 0.0}, folder=tmp_path)
+    monkeypatch.setattr(agent.app, "_engine", lambda *_: engine)
+    monkeypatch.setattr(agent.app.ladders, "build", lambda *_: engine._spec)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("".join(f"{chr(97 + n % 26) * 4}word{n}\n" for n in range(24)))
+    return lambda *arguments: CliRunner().invoke(calibrate, list(arguments)), prompts, tmp_path
+
+
+def test_nothing_is_applied_unless_told(runner):
+    run, prompts, folder = runner
+    shown = run(str(prompts), "--tokens", "24")
+    assert shown.exit_code == 0, shown.output
+    assert "forks caught" in shown.output and "Nothing was changed" in shown.output
+    assert not (folder / "config" / "generation_config.yaml").exists()
+    assert len(list((folder / "cache" / "calibrations").glob("*.json"))) == 1
+
+
+def test_apply_names_the_file_in_the_settings(runner):
+    run, prompts, folder = runner
+    shown = run(str(prompts), "--tokens", "24", "--budget", "10%", "--apply", "--json", "--out", str(folder / "c.json"))
+    assert shown.exit_code == 0, shown.output
+    made = json.loads(shown.stdout[shown.stdout.index("{") :])
+    assert made["applied"] and made["calibration"]["budget"] == pytest.approx(0.1)
+    assert str(folder / "c.json") in (folder / "config" / "generation_config.yaml").read_text()
+
+
+@pytest.mark.parametrize("budget", ["0%", "100%", "120%", "much", "-5%"])
+def test_a_budget_is_a_percentage(runner, budget):
+    run, prompts, _ = runner
+    shown = run(str(prompts), "--budget", budget)
+    assert shown.exit_code == 2 and "Traceback" not in shown.output
+
+
+def test_no_prompts_and_no_past_is_said(runner):
+    run, _, _ = runner
+    shown = run()
+    assert shown.exit_code == 1 and "There are 0 prompts" in shown.output
+
+
+def test_no_picks_is_said(runner):
+    run, _, _ = runner
+    shown = run("--from-picks")
+    assert shown.exit_code == 1 and "There are 0 picks" in shown.output
