@@ -307,7 +307,8 @@ def main(kills: int, seed: int, documents: int, chroma: bool) -> dict[str, objec
                 change_files(docs, rng)
                 targets = []
             elif verb == "rm":
-                targets = [str(path) for path in rng.sample(sorted(docs.rglob("*.md")), k=30)]
+                files = sorted(docs.rglob("*.md"))
+                targets = [str(path) for path in rng.sample(files, k=min(30, len(files) * 2 // 3))]
             began = time.monotonic()
             acknowledged, in_middle = killed(
                 verb, data, targets, rng.uniform(0, spans[verb]), whole_group=bool(done % 2), chroma=chroma

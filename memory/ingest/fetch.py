@@ -94,13 +94,17 @@ def fetched(url: str, folder: Path, limits: FetchLimits | None = None) -> Iterat
                 headers: Message = response.headers
                 _copy(response.read, file, bounds, deadline)
         except urllib.error.HTTPError as error:
-            raise FetchError(f"the server answered {error.code} {error.reason}") from error
+            raise FetchError(f"the server answered {error.code} {_line(error.reason)}") from error
         except urllib.error.URLError as error:
-            raise FetchError(f"cannot be fetched: {error.reason}") from error
+            raise FetchError(f"cannot be fetched: {_line(error.reason)}") from error
         except (OSError, ValueError) as error:
-            raise FetchError(f"cannot be fetched: {error}") from error
+            raise FetchError(f"cannot be fetched: {_line(error)}") from error
         file.flush()
         yield Fetched(Path(file.name), _name(url, headers), headers.get_content_charset() or "")
+
+
+def _line(reason: object) -> str:
+    return " ".join(str(reason).split())[:200]
 
 
 def _copy(read: Callable[[int], bytes], file: IO[bytes], bounds: FetchLimits, deadline: float) -> None:
