@@ -154,7 +154,9 @@ def opened(tmp_path: Path) -> Open:
 def dense(*marked: str, text: str = "The church was built around 1132 in Urnes .") -> Script:
     """A script whose ``marked`` words are nearly tied, with another word at the high tier."""
     words = [
-        Word(f" {w}" if i else w, density=0.8, margin=0.02, p=0.4, high=f" {w.upper()}") if w in marked else Word(f" {w}" if i else w)
+        Word(f" {w}" if i else w, density=0.8, margin=0.02, p=0.4, high=f" {w.upper()}")
+        if w in marked
+        else Word(f" {w}" if i else w)
         for i, w in enumerate(text.split())
     ]
     return Script(words)
