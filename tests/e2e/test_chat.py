@@ -1,0 +1,136 @@
+"""The real program in a pseudo-terminal: what a person does in the first minutes, with a real engine."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pexpect
+import pyte
+import pytest
+
+WIDTH, HEIGHT = 100, 30
+PATIENCE = 90.0
+"""Seconds; conditions are awaited, so a fast machine is not kept waiting."""
+
+
+class Terminal:
+    """`fovea chat` on a screen that can be read."""
+
+    def __init__(self, program, *arguments, tokens=24):
+        command, *rest = program.command("chat", *program.options(tokens), "--set", "screen.tour=false", *arguments)
+        self.child = pexpect.spawn(command, rest, env=program.env, dimensions=(HEIGHT, WIDTH), timeout=5)
+        self.screen = pyte.Screen(WIDTH, HEIGHT)
+        self._stream = pyte.ByteStream(self.screen)
+
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def read(self, seconds: float = 0.2) -> None:
+        """Take in what the program wrote."""
+        with contextlib.suppress(pexpect.TIMEOUT, pexpect.EOF):
+            self._stream.feed(self.child.read_nonblocking(65536, timeout=seconds))
+
+    def settled(self) -> None:
+        """Until the screen shows the same for a second (the cursor may blink): then the program waits for a key."""
+        shown, since = self.text(), time.monotonic()
+        end = since + PATIENCE
+        while time.monotonic() - since < 1.0:
+            self.read()
+            assert time.monotonic() < end, f"the screen never stands still:\n{self.text()}"
+            if self.text() != shown:
+                shown, since = self.text(), time.monotonic()
+
+    def until(self, condition, what: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not condition(self.text()):
+            assert time.monotonic() < end, f"waited in vain for {what}:\n{self.text()}"
+            assert self.child.isalive() or condition(self.text()), f"fovea ended before {what}:\n{self.text()}"
+            self.read()
+
+    def type(self, text: str) -> None:
+        """Keys as a person types them: what arrives in one piece with a line end would be a paste."""
+        self.child.send(text)
+        self.until(lambda shown: text in shown, f"the typed {text!r}")
+        self.child.send("\r")
+
+    def ended(self) -> int | None:
+        end = time.monotonic() + PATIENCE
+        while self.child.isalive() and time.monotonic() < end:
+            self.read()
+        self.child.close()
+        return self.child.exitstatus
+
+
+@pytest.fixture
+def terminal(program) -> Iterator[type[Terminal]]:
+    opened: list[Terminal] = []
+
+    def make(*arguments, **options):
+        opened.append(Terminal(program, *arguments, **options))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.child.close(force=True)
+
+
+def replies(program) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(f"file:{program.data}/conversations.sqlite?mode=ro", uri=True)) as connection:
+        return connection.execute("SELECT tier, status FROM nodes WHERE role = 'assistant' ORDER BY id").fetchall()
+
+
+@pytest.mark.slow
+def test_ask_look_closer_kill_and_resume(program, terminal):
+    one = terminal()
+    one.until(lambda text: "16-bit ready" in text, "the ladder")
+    one.type("Hello there")
+    one.until(lambda text: replies(program) == [("4-bit", "done")], "the reply")
+    one.settled()
+    one.child.send("\x12")  # Ctrl+R
+    one.until(lambda text: replies(program) == [("4-bit", "done"), ("8-bit", "done")], "the closer look")
+    one.until(lambda text: "8-bit" in text, "the tier of the closer look")
+    one.child.kill(signal.SIGKILL)
+    one.ended()
+    for host in program.hosts():
+        host.wait(30)
+    two = terminal("--session", "last")
+    two.until(lambda text: "Hello there" in text, "the old conversation")
+    two.type("And again")
+    two.until(lambda text: len(replies(program)) == 3 and replies(program)[-1][1] == "done", "the next reply")
+    two.settled()
+    two.child.send("\x11")  # Ctrl+Q
+    assert two.ended() == 0
+    assert program.hosts() == []
+
+
+def test_a_second_fovea_on_the_same_data_says_that_it_only_reads(program, terminal):
+    one = terminal()
+    one.until(lambda text: "Ask something" in text, "the first paint")
+    two = terminal("--plain")
+    two.until(lambda text: "Nothing can be saved: another fovea" in text, "the explanation")
+    two.child.sendeof()
+    assert two.ended() == 0
+
+
+def test_sigterm_leaves_the_terminal_and_the_data_whole(program, terminal):
+    one = terminal()
+    one.until(lambda text: "16-bit ready" in text, "the ladder")
+    one.child.kill(signal.SIGTERM)
+    one.ended()
+    for host in program.hosts():
+        host.wait(30)
+    assert program.run("sessions", "list").returncode == 0
+
+
+def test_line_mode_in_a_terminal(program, terminal):
+    one = terminal("--plain")
+    one.until(lambda text: "/help shows the commands" in text, "the greeting")
+    one.type("Hello there")
+    one.until(lambda text: "random \u00b7 4-bit" in text, "the reply")
+    one.type("/quit")
+    assert one.ended() == 0
