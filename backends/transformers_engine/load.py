@@ -92,8 +92,7 @@ def open_stepper(folder: Path, options: TransformersOptions | None = None) -> St
     options = _as_stored(checkpoint, options)
     _require("torch", "transformers", "safetensors")
     os.environ.update(OFFLINE)
-    with _quiet():
-        return _open(checkpoint, options)
+    return _open(checkpoint, options)
 
 
 def _as_stored(checkpoint: Checkpoint, options: TransformersOptions) -> TransformersOptions:
@@ -110,13 +109,26 @@ def _as_stored(checkpoint: Checkpoint, options: TransformersOptions) -> Transfor
 
 
 def _open(checkpoint: Checkpoint, options: TransformersOptions) -> Stepper:
-    """Load a checked checkpoint."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+    """Load a checked checkpoint as a Stepper."""
     from backends.transformers_engine.stepper import TransformersStepper
     from backends.transformers_engine.tokens import Vocabulary
 
+    model, tokenizer = open_model(checkpoint, options)
+    output = model.get_output_embeddings()
+    if output is None:
+        raise ModelFileError(f"{checkpoint.path}: {checkpoint.architecture} is not a model that writes text.")
+    vocabulary = Vocabulary(tokenizer, int(output.weight.shape[0]), _end_ids(model))
+    return TransformersStepper(
+        model, vocabulary, ctx=options.ctx, batch_size=options.batch_size, sequences=options.sequences
+    )
+
+
+def open_model(checkpoint: Checkpoint, options: TransformersOptions) -> tuple[Any, Any]:
+    """The model and the tokenizer of a checked checkpoint. Raises LoadError or ModelFileError."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    _quieten()
     if options.threads > 0:
         torch.set_num_threads(options.threads)
     device = _device(options.device, torch)
@@ -136,14 +148,7 @@ def _open(checkpoint: Checkpoint, options: TransformersOptions) -> Stepper:
             **safe,
         )
     _check_report(checkpoint, report)
-    model.eval()
-    output = model.get_output_embeddings()
-    if output is None:
-        raise ModelFileError(f"{checkpoint.path}: {checkpoint.architecture} is not a model that writes text.")
-    vocabulary = Vocabulary(tokenizer, int(output.weight.shape[0]), _end_ids(model))
-    return TransformersStepper(
-        model, vocabulary, ctx=options.ctx, batch_size=options.batch_size, sequences=options.sequences
-    )
+    return model.eval(), tokenizer
 
 
 def _device(wanted: str, torch: Any) -> str:
@@ -262,13 +267,11 @@ def _named(checkpoint: Checkpoint) -> Iterator[None]:
         raise LoadError(f"{checkpoint.path.name}: transformers could not load it: {first[:300]} {hint}") from error
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars and no advice on the terminal while loading."""
+def _quieten() -> None:
+    """No progress bars and no advice on the terminal."""
     from transformers.utils import logging as hf_logging
 
     hf_logging.disable_progress_bar()
     hf_logging.set_verbosity_error()
     for name in ("bitsandbytes", "accelerate", "torch"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    yield

@@ -24,6 +24,8 @@ def quantize(
 ) -> None:
     """Write MODEL (a 16-bit GGUF file or a name from the list) in another quantization.
 
+    A folder of safetensors can be written as int8, nf4 or fp4 (bitsandbytes).
+
     The tiers of a ladder are made with `fovea models tiers`; this is for every other format, and for choosing where
     the file goes. The smallest formats (iq2_xs and below) need --calibration.
     """
@@ -31,7 +33,11 @@ def quantize(
     from backends.models.imatrix import ensure_imatrix
     from backends.models.tiers import make_quant, recipe_for
 
-    source = read_model(resolve(model))
+    path = resolve(model)
+    if path.is_dir():
+        _folder(path, recipe.lower(), output, force=force, as_json=as_json)
+        return
+    source = read_model(path)
     kind = recipe_for(source, recipe)
     target = output or _beside(source.path, kind, hybrid)
     if target.exists() and not force:
@@ -51,6 +57,17 @@ def quantize(
         return
     how = "with an importance matrix" if matrix else "without an importance matrix"
     click.echo(f"{made.path}: {made.recipe}, {size(made.size)}, {made.bits_per_weight:.2f} bits per weight, {how}")
+
+
+def _folder(source: Path, method: str, output: Path | None, *, force: bool, as_json: bool) -> None:
+    """A folder of safetensors in another quantization."""
+    from backends.transformers_engine.quantize import quantize_folder
+
+    made = quantize_folder(source, method, output or source.with_name(f"{source.name}-{method}"), force=force)
+    if as_json:
+        say_json({"path": str(made.path), "quantization": method, "bytes": made.bytes})
+        return
+    click.echo(f"{made.path}: {method}, {size(made.bytes)}")
 
 
 def _beside(source: Path, recipe: str, hybrid: bool) -> Path:
