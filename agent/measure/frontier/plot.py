@@ -45,12 +45,13 @@ def plot(report: Report, path: Path) -> None:
             x, y, yerr=reach, fmt=marker, color=colour, label=label, markersize=9, elinewidth=0.8, capsize=2, alpha=0.9
         )
         if kind == "gated":
-            axes.plot(x, y, color=colour, linewidth=0.9, alpha=0.6)
+            line = [(px, py) for px, py, point in zip(x, y, chosen, strict=True) if " to " not in point.name]
+            axes.plot(*zip(*line, strict=True), color=colour, linewidth=0.9, alpha=0.6)
         for point in chosen:
             axes.annotate(_short(point), (point.time.value, 100 * (1 - point.agreement.value)),
                           textcoords="offset points", xytext=(6, 5), fontsize=8, color=colour)  # fmt: skip
     axes.set_xlabel(f"wall time per token, as a share of {report.top} (lower is faster)")
-    axes.set_ylabel(f"tokens that are not {report.top}'s own choice, %")
+    axes.set_ylabel(f"tokens that are not {report.top}'s own choice, % (fewer is nearer)")
     axes.set_title(f"{report.model}: {report.prompts} prompts, {report.machine}", fontsize=9)
     axes.invert_yaxis()
     axes.grid(alpha=0.25)
@@ -65,4 +66,6 @@ def plot(report: Report, path: Path) -> None:
 
 
 def _short(point: Point) -> str:
-    return point.name.rsplit(" ", 1)[-1] if point.kind in ("gated", "random", "entropy") else point.name
+    return (
+        point.name.partition("gate")[2].removeprefix("d").strip() or point.name if "gate" in point.name else point.name
+    )

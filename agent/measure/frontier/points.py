@@ -38,7 +38,7 @@ class Point:
     time_8bit: Estimate | None
     """The same as a share of the 8-bit tier's."""
     high: Estimate
-    """Share of tokens decided by the highest tier."""
+    """Share of tokens decided by the policy's higher tier."""
     gate: float
     """The gate's own share of the writing time."""
     memory: int

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from backends.types import Decoder, Gate, Message, Request, Sampling
 
 BUDGETS = (0.05, 0.10, 0.20, 0.30)
+EIGHT_BIT = ("8-bit", "q8_0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,10 @@ def policies(
     found.append(Policy("read high, speak low", "read-high", low, high))
     for budget in BUDGETS:
         found.append(Policy(f"gated {budget:.0%}", "gated", low, high, gates[budget], budget))
+    for between in tiers[1:-1]:
+        # Looking closer with the middle tier costs less; nearer than that tier it cannot come.
+        if between in EIGHT_BIT:
+            found += [Policy(f"gated {b:.0%} to {between}", "gated", low, between, gates[b], b) for b in (0.10, 0.20)]
     found.append(Policy("speculative", "speculative", low, high, draft))
     found.append(Policy("turns 20%", "turn", low, high, gates[0.20], 0.2, turn_threshold))
     for budget in BUDGETS:

@@ -18,7 +18,7 @@ from agent.errors import AgentError
 from agent.measure.figures import machine_name
 from agent.measure.frontier.local import LocalEngine
 from agent.measure.frontier.points import Router, flips, points, router
-from agent.measure.frontier.policies import BUDGETS, Policy, policies
+from agent.measure.frontier.policies import BUDGETS, EIGHT_BIT, Policy, policies
 from agent.measure.frontier.report import Report, verdict
 from agent.measure.frontier.trial import Trial, run_trial
 from agent.measure.speed import Say
@@ -70,7 +70,7 @@ def frontier(
     fitted = fit_density(known[0], known[1], unseen)
     plans = _policies(order, fitted, [*known[0], *known[1]])
     trials = _trials(engine, plans, held, order, say)
-    eight = next((tier for tier in order.tiers if tier in ("8-bit", "q8_0")), "")
+    eight = next((tier for tier in order.tiers if tier in EIGHT_BIT), "")
     found = points(trials, plans, top, eight, engine.memory)
     return (
         Report(

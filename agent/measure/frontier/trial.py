@@ -23,7 +23,7 @@ class Trial:
     tokens: tuple[int, ...]
     text: str
     high: int
-    """Tokens decided by the highest tier."""
+    """Tokens decided by the higher tier of the policy (by the only one, if that is the highest)."""
     agree: int
     """Tokens that are the highest tier's own first choice after the text as it stands."""
     kl: tuple[float, ...]
@@ -52,10 +52,15 @@ def run_trial(
         seconds = perf_counter() - start
         steps, done, spoke = again, _sum(done, second), policy.high
     reply = [*begin, *(step.token for step in steps)]
-    reading = ladder.score(prompt.messages, reply, top, spoke if spoke != top else "")
-    judged = reading.judgements[len(begin) :]
+    judged = ladder.score(prompt.messages, reply, top, spoke if spoke != top else "").judgements[len(begin) :]
     text = "".join(step.text for step in steps)
-    decided = [step.tier == top or policy.kind == "speculative" for step in steps]
+    closer = policy.high or top
+    decided = [policy.kind == "speculative" or step.tier == closer for step in steps]
+    if closer == top:
+        closely = [0.0] * len(judged)
+    else:
+        closely = [j.kl for j in ladder.score(prompt.messages, reply, top, closer).judgements[len(begin) :]]
+    own = [0.0] * len(judged) if spoke == top else [judgement.kl for judgement in judged]
     return Trial(
         policy.name,
         number,
@@ -63,7 +68,7 @@ def run_trial(
         text,
         sum(decided),
         sum(judgement.best == judgement.token for judgement in judged),
-        tuple(0.0 if mine or spoke == top else j.kl for mine, j in zip(decided, judged, strict=True)),
+        tuple(near if mine else kl for mine, near, kl in zip(decided, closely, own, strict=True)),
         seconds,
         done.timing.decode_s,
         done.timing.gate_s,
