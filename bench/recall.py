@@ -208,14 +208,21 @@ def chroma_plain(base: Base, embedder: CachedEmbedder) -> list[Row]:
 # Measuring ------------------------------------------------------------------------------------------------------
 
 
-def run(base: Base, system: System, tuning: Tuning, embedder: CachedEmbedder) -> list[Row]:
+Orders = dict[tuple[str, str, str], tuple[list[int], float]]
+"""Store, system and question to the ranking and its milliseconds: turns and sessions are counted on one ranking."""
+
+
+def run(base: Base, name: str, system: System, tuning: Tuning, embedder: CachedEmbedder, orders: Orders) -> list[Row]:
     """Ask every question of a base."""
     recaller = Recaller(base.store, lambda: embedder, tuning=tuning)
     rows = []
     for ask in base.asks:
-        began = time.perf_counter()
-        order = system(base.store, recaller, ask.text)
-        rows.append(_row(base, ask, order, (time.perf_counter() - began) * 1000))
+        key = (str(base.store.folder), name, ask.text)
+        if key not in orders:
+            began = time.perf_counter()
+            order = system(base.store, recaller, ask.text)
+            orders[key] = (order, (time.perf_counter() - began) * 1000)
+        rows.append(_row(base, ask, *orders[key]))
     recaller.close()
     return rows
 
@@ -325,6 +332,7 @@ def main() -> None:
     tuning = replace(DEFAULT_TUNING, **changes)
     embedder = CachedEmbedder(args.cache)
     results: dict[str, Any] = {}
+    orders: Orders = {}
     with tempfile.TemporaryDirectory() as folder:
         sets = collect(args, Path(folder), embedder)
         embedder.warm([ask.text for bases in sets.values() for base in bases for ask in base.asks])
@@ -337,7 +345,7 @@ def main() -> None:
                     rows = [row for base in bases for row in chroma_plain(base, embedder)]
                 else:
                     one, call = table[system]
-                    rows = [row for base in bases for row in run(base, call, one, embedder)]
+                    rows = [row for base in bases for row in run(base, system, call, one, embedder, orders)]
                 results[name][system] = summary(rows)
                 held = [row for row in rows if row.held_out]
                 if held and len(held) < len(rows):

@@ -172,7 +172,7 @@ class Recaller:
     ) -> Recall:
         notices: list[str] = []
         found = self._find(asked, kind_bits(kinds), clock, notices)
-        worth = relevant(found.ranked, self.tuning.threshold, self.tuning.floor)
+        worth = relevant(found.ranked, self.tuning)
         if self._reranker is not None and worth:
             worth = self._reranked(asked.text, worth, notices)
         if hidden and worth:

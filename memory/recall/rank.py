@@ -25,11 +25,11 @@ from memory.store import Hit
 
 _VARIABLES = 500
 
-# Logistic models of relevance, fitted by `bench/recall.py --calibrate` on questions with and without an answer in the
+# Logistic models of relevance, fitted by `bench/recall_calibrate.py` on questions with and without an answer in the
 # base, and checked on others (docs/memory.md). With both routes: intercept, coverage, own coverage, cosine.
-RELEVANCE_BOTH = (-9.0, 5.0, 1.0, 9.0)
+RELEVANCE_BOTH = (-5.24, 3.01, 2.92, 5.59)
 # With words alone: intercept, coverage, own coverage.
-RELEVANCE_WORDS = (-6.5, 6.5, 3.0)
+RELEVANCE_WORDS = (-3.77, 3.07, 4.72)
 
 
 @dataclass(frozen=True, slots=True)

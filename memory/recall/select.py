@@ -20,17 +20,20 @@ HEAD = 40  # candidates weighed against each other; further down the order diver
 _MAYBE_SAME = 0.8  # cosine from which comparing the words is worth the time
 
 
-def relevant(ranked: Sequence[Ranked], threshold: float, floor: float) -> list[Ranked]:
-    """The candidates worth showing; none unless the best of the first few reaches the threshold.
+def relevant(ranked: Sequence[Ranked], tuning: Tuning) -> list[Ranked]:
+    """The candidates worth showing; none unless one of the first few reaches the threshold.
 
     Args:
         ranked: best first.
-        threshold: least relevance of the best.
-        floor: share of the threshold that the others need.
+        tuning: the thresholds, and the share of them that further passages need.
     """
-    if max((one.scores.relevance for one in ranked[:5]), default=0.0) < threshold:
+    if not any(one.scores.relevance >= _threshold(one, tuning) for one in ranked[:5]):
         return []
-    return [one for one in ranked if one.scores.relevance >= threshold * floor]
+    return [one for one in ranked if one.scores.relevance >= _threshold(one, tuning) * tuning.floor]
+
+
+def _threshold(one: Ranked, tuning: Tuning) -> float:
+    return tuning.threshold_words if one.scores.meaning is None else tuning.threshold
 
 
 def diverse(

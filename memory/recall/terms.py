@@ -13,6 +13,9 @@ from memory.store import Store
 AFFORDABLE = 12_000
 """Entries of the word index one search may rank; each takes a microsecond or two."""
 
+SETTLED = 500
+"""Chunks from which on a word the store does not know counts fully against a passage."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -54,10 +57,13 @@ def weigh_terms(store: Store, asked: Mapping[str, float], total: int) -> Terms:
     terms = with_variants(store.database.connection, asked, counts)
     if terms.keys() != asked.keys():
         counts = _counts(store, terms)
+    # Three notes lack most words of the language: there, a word they do not know says little about the question.
+    unknown = min(1.0, math.log1p(total) / math.log1p(SETTLED))
     weights = {}
     for term, weight in terms.items():
         held = min(counts.get(term, 0), total)
-        weights[term] = weight * math.log(1 + (total - held + 0.5) / (held + 0.5))
+        rarity = math.log(1 + (total - held + 0.5) / (held + 0.5))
+        weights[term] = weight * rarity * (1.0 if held else unknown)
     return Terms(weights, counts)
 
 

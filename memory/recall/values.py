@@ -129,8 +129,10 @@ class Tuning:
     duplicate_cosine: float = 0.97
     recency: float = 0.005
     """The most that being new can add: enough to break a tie."""
-    threshold: float = 0.5
-    """Least relevance of the best passage; below it nothing is recalled."""
+    threshold: float = 0.35
+    """Least relevance of the best passage where both routes answered; below it nothing is recalled."""
+    threshold_words: float = 0.4
+    """The same where words answered alone: they tell a question that belongs elsewhere less well."""
     floor: float = 0.5
     """Share of the threshold a further passage needs."""
     passages: int = 8

@@ -63,4 +63,7 @@ def test_common_words_are_not_searched_in_a_large_store(store: Store) -> None:
     assert terms.searched() == ["rare3", "common"]
     assert terms.searched(5) == ["rare3"]
     assert weigh_terms(store, {"common": 1.0}, 12).searched(5) == ["common"]
-    assert terms.weights["unknown"] > terms.weights["rare3"] > terms.weights["common"] > 0
+    assert terms.weights["rare3"] > terms.weights["common"] > 0
+    large = weigh_terms(store, {"rare3": 1.0, "unknown": 1.0}, 10_000)
+    assert large.weights["unknown"] > large.weights["rare3"]
+    assert terms.weights["unknown"] < terms.weights["rare3"]
