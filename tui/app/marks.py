@@ -17,6 +17,8 @@ SIGNS = ("", "▂", "▅", "█")
 """Written before a token of each level: a bar that grows with density."""
 AFTER = {Why.CONFIRMED: "✓", Why.OVERRULED: "≠", Why.VERIFIED: "", Why.SPOKE: ""}
 """Written after a token that a higher tier looked at."""
+MANY = 1 / 3
+"""Share of confirmed tokens from which they are only underlined."""
 
 
 def level(density: float) -> int:
@@ -51,10 +53,13 @@ def pieces(steps: tuple[Step, ...], texts: list[str]) -> list[Piece]:
         steps: the reply.
         texts: the harmless text of each step.
     """
+    asked = sum(step.why is Why.CONFIRMED for step in steps)
+    # Where the higher tier looked at nearly everything, a sign after every word would only hide the text.
+    signs = AFTER if asked <= len(steps) * MANY else {**AFTER, Why.CONFIRMED: ""}
     drawn: list[Piece] = []
     for index, (step, text) in enumerate(zip(steps, texts, strict=True)):
         look = style_name(step)
-        before, after = SIGNS[level(step.density)], AFTER[step.why]
+        before, after = SIGNS[level(step.density)], signs[step.why]
         body = text.lstrip(" ")
         if indent := text[: len(text) - len(body)]:
             drawn.append(Piece(index, indent, "tokens--plain"))
@@ -73,7 +78,7 @@ def legend(high: str = "the high tier") -> list[tuple[str, str]]:
         (SIGNS[1], f"a little dense: {high} may well write another word (10 to 25 %)"),
         (SIGNS[2], "dense (25 to 50 %)"),
         (SIGNS[3], "very dense (over 50 %)"),
-        (AFTER[Why.CONFIRMED], f"{high} was asked and agreed"),
+        (AFTER[Why.CONFIRMED], f"or underlined: {high} was asked and agreed"),
         (AFTER[Why.OVERRULED], f"{high} was asked and wrote this instead"),
     ]
 

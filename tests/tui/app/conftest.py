@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ import pytest
 from textual.pilot import Pilot
 
 from agent.app import Fovea
+from agent.oversight import DefaultOverseer, Situation
 from agent.paths import Folders
 from agent.recall import Memory
 from agent.settings import Settings
+from agent.values import Ask, Node
 from backends.scripted import Script, ScriptedEngine, Word
 from tui.app.app import FoveaApp
 from tui.app.screens.chat import ChatScreen
@@ -28,6 +30,14 @@ def _no_animation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.chdir(tmp_path)
+
+
+class Plain(DefaultOverseer):
+    """The documented rule, with a reason that does not change when the wording of the real one does."""
+
+    def review(self, situation: Situation, reply: Node) -> Ask | None:
+        ask = super().review(situation, reply)
+        return replace(ask, why="two words were nearly tied") if ask else None
 
 
 def open_fovea(
@@ -46,6 +56,7 @@ def open_fovea(
         Settings().with_values(wanted),
         engine=engine or ScriptedEngine(scripts, wait=wait),
         memory=memory,
+        overseer=Plain(),
         folders=Folders(folder / "data", folder / "config", folder / "cache"),
     )
 

@@ -52,6 +52,17 @@ async def test_enter_sends_and_ctrl_j_makes_a_new_line(opened: Open) -> None:
         assert driver.texts[0] == "one\ntwo"
 
 
+async def test_letters_and_enter_in_one_burst_arrive_in_order(opened: Open) -> None:
+    async with opened(["Yes."]) as driver:
+        driver.chat.prompt.focus()
+        await driver.pilot.pause()
+        for key, character in [("a", "a"), ("ctrl+j", None), ("b", "b"), ("enter", "\r")]:
+            driver.app.post_message(events.Key(key, character))
+        await driver.until(lambda: driver.texts)
+        await driver.idle()
+        assert driver.texts == ["a\nb", "Yes."]
+
+
 async def test_a_paste_never_sends_and_loses_what_cannot_be_seen(opened: Open) -> None:
     async with opened() as driver:
         driver.chat.prompt.focus()

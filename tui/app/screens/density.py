@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from agent.values import Node
-from backends.types import Alternative, Step
+from backends.types import Alternative, Step, Why
 from tui.app import marks
 from tui.app.captions import tier_label
 from tui.app.safe import token_name
@@ -58,7 +58,8 @@ class Density(Panel[Wish]):
     def __init__(self, node: Node, *, high: str = "the high tier", at: int | None = None) -> None:
         super().__init__(classes="-wide")
         self._node = node
-        self._high = high
+        asked = [step.tier for step in node.steps if step.why is not Why.SPOKE]
+        self._high = asked[0] if asked else high
         dense = [index for index, step in enumerate(node.steps) if marks.level(step.density)]
         self._at = at if at is not None else dense[0] if dense else 0
 
@@ -113,12 +114,12 @@ class Density(Panel[Wish]):
         return lines
 
     def _alternative(self, step: Step, other: Alternative, choices: list[Alternative]) -> Content:
-        bar = "━" * max(1, round(other.p * 12))
+        bar = "━" * max(1, round(other.p * 10))
         number = f"{choices.index(other) + 1} " if other in choices else "  "
-        written = "  written" if other.token == step.token else ""
+        written = " ← written" if other.token == step.token else ""
         name = token_name(other.text)
         return Content.assemble(
-            (number, "bold $primary"), f"{name:<14}", (f"{percent(other.p):>6} ", "$quiet"), (bar, "$primary"), written
+            (number, "bold $primary"), f"{name:<12}", (f"{percent(other.p):>6} ", "$quiet"), (bar, "$primary"), written
         )
 
     def _choices(self, step: Step) -> list[Alternative]:

@@ -75,26 +75,53 @@ class Prompt(TextArea):
         self.queued = False
         self.placeholder = Content("Ask something, / for commands, @ for files")
 
+    # Bindings with priority run in the app's message loop, letters in the prompt's own. Each action therefore waits for
+    # its turn behind the letters typed before it: a fast "yes<Enter>" must not send an empty message.
+
     def action_send(self) -> None:
+        """Enter."""
+        self.call_later(self._send)
+
+    def action_newline(self) -> None:
+        """Ctrl+J."""
+        self.call_later(self._newline)
+
+    def action_complete(self) -> None:
+        """Tab."""
+        self.call_later(self._complete)
+
+    def action_editor(self) -> None:
+        """Ctrl+G."""
+        self.call_later(self._editor)
+
+    def action_back(self) -> None:
+        """Up."""
+        self.call_later(self._back)
+
+    def action_forward(self) -> None:
+        """Down."""
+        self.call_later(self._forward)
+
+    def _send(self) -> None:
         """Send, or take the completion that is highlighted."""
         if self.completing:
             self.post_message(self.Complete())
             return
         self.post_message(self.Sent(self.text))
 
-    def action_newline(self) -> None:
+    def _newline(self) -> None:
         """A new line at the cursor."""
         self.insert("\n", maintain_selection_offset=False)
 
-    def action_complete(self) -> None:
+    def _complete(self) -> None:
         """Tab."""
         self.post_message(self.Complete())
 
-    def action_editor(self) -> None:
+    def _editor(self) -> None:
         """Ctrl+G."""
         self.post_message(self.Edit())
 
-    def action_back(self) -> None:
+    def _back(self) -> None:
         """Up: the list of completions, the line above, or the prompt before."""
         if self.completing:
             self.post_message(self.Move(-1))
@@ -105,7 +132,7 @@ class Prompt(TextArea):
         elif (earlier := self.past.back(self.text)) is not None:
             self.replace_all(earlier)
 
-    def action_forward(self) -> None:
+    def _forward(self) -> None:
         """Down: the list of completions, the line below, or the prompt after."""
         if self.completing:
             self.post_message(self.Move(1))
