@@ -42,6 +42,8 @@ SHAPES = {
     "tiny": Shape(),
     "0.6B, 152k vocabulary": Shape(28, 1024, 16, 8, 3072, 151936, 32768, tied=True),
     "1.1B": Shape(22, 2048, 32, 4, 5632, 32000, 8192),
+    # Not looked at while the formulas were fitted.
+    "0.9B, heads wider than the model": Shape(16, 1536, 24, 8, 4096, 100352, 8192, head_size=128),
     "1B, 16 experts": Shape(12, 1024, 16, 4, 1408, 50304, 8192, experts=16, experts_used=4),
 }
 
@@ -75,6 +77,8 @@ CASES = (
     Case("1B, 16 experts", ("16-bit",), 4096),
     Case("1B, 16 experts", ("8-bit",), 1024, batch=64),
     Case("1B, 16 experts", ("4-bit",), 4096),
+    Case("0.9B, heads wider than the model", ("16-bit",), 8192, sequences=8),
+    Case("0.9B, heads wider than the model", ("4-bit",), 3000, batch=128),
 )
 
 

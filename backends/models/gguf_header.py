@@ -40,6 +40,7 @@ _KEEP_ITEMS = 4096
 """Longer arrays (the vocabulary, its scores and merges) are skipped; only their length is kept."""
 _WINDOW = 1 << 20
 
+_WORDS = "tokenizer.ggml.tokens"
 _STRING, _ARRAY = 8, 9
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
@@ -220,8 +221,9 @@ class _Reader:
             if count > _MAX_ITEMS:
                 self._fail(f"is damaged: an array of its settings claims {count:,} entries")
             lengths[key] = count
-            items = self._array(kind, count)
-            if items is not None:
+            if key == _WORDS:
+                self._check_words(kind, count)
+            elif (items := self._array(kind, count)) is not None:
                 metadata[key] = items
         elif kind == _STRING:
             metadata[key] = self._text(_MAX_TEXT, "a setting")
@@ -253,6 +255,30 @@ class _Reader:
             return tuple(self._text(_MAX_TEXT, "an entry of a list") for _ in range(count))
         self._skip_texts(count)
         return None
+
+    def _check_words(self, kind: int, count: int) -> None:
+        """The vocabulary: only checked, because llama.cpp aborts the process where a word stands twice."""
+        if kind != _STRING:
+            self._fail("is damaged: its vocabulary is not a list of texts")
+        if self._position + 8 * count > self._size:
+            self._cut()
+        seen: set[bytes] = set()
+        empty = 0
+        length_of = struct.Struct("<Q").unpack_from
+        for _ in range(count):
+            if len(self._buffer) - self._at < 8:
+                self._need(8)
+            (length,) = length_of(self._buffer, self._at)
+            if length > _MAX_KEY:
+                self._fail(f"is damaged: a word of its vocabulary claims a length of {length:,} bytes")
+            if self._at + 8 + length > len(self._buffer):
+                self._need(8 + length)
+            end = self._at + 8 + length
+            seen.add(self._buffer[self._at + 8 : end])
+            self._at = end
+            empty += not length
+        if len(seen) + max(empty - 1, 0) != count:
+            self._fail("is damaged: a word stands twice in its vocabulary")
 
     def _skip_texts(self, count: int) -> None:
         """Step over a list of texts: a vocabulary of 150,000 in about 50 ms."""

@@ -193,6 +193,19 @@ def test_vocabulary_only(tmp_path: Path) -> None:
     assert "only a vocabulary" in reason(tmp_path / "vocab.gguf")
 
 
+def test_a_vocabulary_with_a_word_twice(tiny: Path, tmp_path: Path) -> None:
+    """llama.cpp aborts the process on such a file."""
+    from backends.models.random_gguf import tokens
+
+    names = tokens(320)
+    names[300] = names[301]
+    assert "stands twice" in reason(edited(tiny, tmp_path / "twice.gguf", **{"tokenizer.ggml.tokens": names}))
+    names[300] = ""
+    assert read_model(edited(tiny, tmp_path / "empty.gguf", **{"tokenizer.ggml.tokens": names})).vocabulary == 320
+    numbers = edited(tiny, tmp_path / "numbers.gguf", **{"tokenizer.ggml.tokens": [1, 2, 3]})
+    assert "not a list of texts" in reason(numbers)
+
+
 def test_unknown_and_unsuitable_architectures(tiny: Path, tmp_path: Path) -> None:
     assert "does not know" in reason(edited(tiny, tmp_path / "a.gguf", architecture="llama99"))
     assert "does not know" in reason(edited(tiny, tmp_path / "b.gguf", architecture="\x1b[31mred"))
