@@ -151,16 +151,18 @@ def _rss() -> int:
 @click.option("--tiers", default=FRONTIER, show_default=True, help="Tiers to compare, low to high.")
 @click.option("--prompts", type=click.Path(path_type=Path), help="One a line, or JSON lines (as in bench/prompts).")
 @click.option("--most", default=0, help="Held-out prompts at most (0: all of them).")
+@click.option("--kinds", default="", help="Only these besides static: read-high, gated, speculative, turn, random …")
 @click.option("--tokens", default=64, show_default=True, help="Longest reply.")
 @click.option("--threads", default=0, help="Compute threads (0: chosen by measurement).")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report here.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Write a picture here.")
 @plainly
-def frontier(  # one option each
+def frontier(  # noqa: PLR0913, PLR0917  # one option each
     model: str,
     tiers: str,
     prompts: Path | None,
     most: int,
+    kinds: str,
     tokens: int,
     threads: int,
     json_file: Path | None,
@@ -182,7 +184,8 @@ def frontier(  # one option each
         engine.load(spec)
         names = tuple(engine.status().loaded())
         name = spec.tiers[-1].path.name
-        order = Order(name, names, threads=spec.threads, tokens=tokens, prompts=most)
+        chosen = tuple(names_of(kinds))
+        order = Order(name, names, threads=spec.threads, tokens=tokens, prompts=most, kinds=chosen)
         report, _ = run(engine, asked, order, progress)
     finally:
         engine.close()

@@ -41,6 +41,8 @@ class Order:
     """Longest reply."""
     prompts: int = 0
     """Held-out prompts at most (0: all)."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of policies to run (see ``Policy.kind``); empty: all of them. ``static`` is always run."""
     draft: float = 0.08
     """Share of tokens at which speculative drafting stops to doubt."""
     sampling: Sampling = field(default_factory=Sampling)
@@ -118,7 +120,8 @@ def _policies(order: Order, fitted: Fitted, known: Sequence[Example]) -> list[Po
     draft = Gate(threshold_for(scores, order.draft, first=False), dict(fitted.weights))
     turns = dict(fitted.turn_thresholds).get(0.2, NEVER)
     length = sum(len(example) for example in known) / len(known)
-    return policies(order.tiers, density, by_entropy, draft, turns, length)
+    found = policies(order.tiers, density, by_entropy, draft, turns, length)
+    return [policy for policy in found if not order.kinds or policy.kind in ("static", *order.kinds)]
 
 
 def _entropy_gate(raw: Sequence[Scores], budget: float) -> Gate:
