@@ -2,8 +2,8 @@
 
 The header is parsed by this reader before native code sees the file, because llama.cpp answers some damage with a
 page of log lines and some with an abort. Every count, length, type, shape and offset is checked against what the
-format allows and against the size of the file; whatever is wrong becomes one ``ModelFileError`` sentence. Reads go
-through ``read``, never through a memory map: a file that shrinks while it is read must not end the process (SIGBUS).
+format allows and against the size of the file; whatever is wrong becomes one ``ModelFileError`` sentence.
+``gguf_window`` brings the bytes.
 
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian. The checks are
 those of llama.cpp's own loader (tensors lie in order, without gaps), plus bounds that keep a hostile file cheap.
@@ -11,16 +11,17 @@ those of llama.cpp's own loader (tensors lie in order, without gaps), plus bound
 
 from __future__ import annotations
 
-import os
 import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
 
 from backends.errors import ModelFileError
 from backends.models.gguf_types import TYPES, TensorType
+from backends.models.gguf_window import Window, shown
+
+__all__ = ["Header", "Tensor", "Value", "read_header", "shown"]
 
 Scalar = int | float | bool | str
 Value = Scalar | tuple[Scalar, ...]
@@ -32,13 +33,11 @@ _MAX_TEXT = 1 << 26
 """64 MiB: chat templates are kilobytes."""
 _MAX_ITEMS = 1 << 24
 """Longest array (a vocabulary holds at most about a million entries)."""
-_MAX_HEADER = 1 << 30
 _MAX_PAIRS = 1 << 16
 _MAX_TENSORS = 1 << 20
 _MAX_NAME = 64
 _KEEP_ITEMS = 4096
 """Longer arrays (the vocabulary, its scores and merges) are skipped; only their length is kept."""
-_WINDOW = 1 << 20
 
 _WORDS = "tokenizer.ggml.tokens"
 _STRING, _ARRAY = 8, 9
@@ -83,12 +82,6 @@ class Header:
     data_offset: int
 
 
-def shown(path: Path) -> str:
-    """A path as it may be printed: a file name is foreign text and can hold terminal escapes."""
-    text = str(path)
-    return text if text.isprintable() else ascii(text)
-
-
 def read_header(path: Path) -> Header:
     """The checked header of a GGUF file.
 
@@ -109,68 +102,8 @@ def read_header(path: Path) -> Header:
         raise ModelFileError(f"{shown(path)} is not a usable path: {error}") from error
 
 
-class _Reader:
-    """A window that moves over the file; ``_need`` is the only place where bytes come in."""
-
-    def __init__(self, path: Path, file: BinaryIO) -> None:
-        self._path = path
-        self._file = file
-        self._size = os.fstat(file.fileno()).st_size
-        self._base = 0
-        self._buffer = b""
-        self._at = 0
-
-    # Bytes ------------------------------------------------------------------------------------------------------
-
-    def _fail(self, what: str) -> NoReturn:
-        raise ModelFileError(f"{shown(self._path)} {what}")
-
-    def _cut(self) -> NoReturn:
-        self._fail(
-            f"is cut short: its header goes on past the end of the file ({self._size:,} bytes); fetch or copy it again"
-        )
-
-    @property
-    def _position(self) -> int:
-        return self._base + self._at
-
-    def _need(self, count: int) -> None:
-        """Have ``count`` bytes from the current position in the buffer."""
-        if len(self._buffer) - self._at >= count:
-            return
-        if self._position + count > self._size:
-            self._cut()
-        if self._position > _MAX_HEADER:
-            self._fail("is damaged: its header is larger than 1 GiB")
-        self._base, self._at, rest = self._position, 0, self._buffer[self._at :]
-        self._buffer = rest + self._file.read(max(count, _WINDOW) - len(rest))
-        if len(self._buffer) < count:
-            self._cut()
-
-    def _skip(self, count: int) -> None:
-        if self._position + count > self._size:
-            self._cut()
-        if len(self._buffer) - self._at >= count:
-            self._at += count
-            return
-        self._base, self._at, self._buffer = self._position + count, 0, b""
-        self._file.seek(self._base)
-
-    def _number(self, form: str) -> int:
-        size = struct.calcsize("<" + form)
-        self._need(size)
-        (value,) = struct.unpack_from("<" + form, self._buffer, self._at)
-        self._at += size
-        return int(value)
-
-    def _text(self, limit: int, what: str) -> str:
-        length = self._number("Q")
-        if length > limit:
-            self._fail(f"is damaged: {what} claims a length of {length:,} bytes")
-        self._need(length)
-        raw = self._buffer[self._at : self._at + length]
-        self._at += length
-        return raw.decode("utf-8", errors="replace")
+class _Reader(Window):
+    """Reads the parts of a header in the order of the file."""
 
     # Parts of the header ----------------------------------------------------------------------------------------
 
