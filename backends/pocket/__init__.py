@@ -1,7 +1,7 @@
 """The model inside the package: one 16-bit GGUF, so that everything runs with no download.
 
-How it was trained and how weak it is: MODEL_CARD.md at the top of the source tree. Its 4-bit and 8-bit tiers are made on
-first use, in the cache folder.
+How it was trained and how weak it is: MODEL_CARD.md at the top of the source tree. Its 4-bit and 8-bit tiers are made
+on first use, in the cache folder.
 """
 
 from __future__ import annotations
