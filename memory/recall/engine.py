@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
 
@@ -38,6 +38,7 @@ from memory.recall.values import (
     Vector,
     VectorIndex,
 )
+from memory.recall.worker import Worker
 from memory.store import Hit, Store
 from memory.store.store import kind_bits
 
@@ -94,8 +95,8 @@ class Recaller:
         self._reranker = reranker
         self._counted = (-1, 0)
         # One thread a route: a route that is late keeps only itself busy. SQLite connections are one a thread.
-        self._routes = ThreadPoolExecutor(1, "recall-meaning")
-        self._whole = ThreadPoolExecutor(1, "recall")
+        self._routes = Worker("recall-meaning")
+        self._whole = Worker("recall")
 
     def recall(
         self,
@@ -156,8 +157,8 @@ class Recaller:
 
     def close(self) -> None:
         """End the threads; a route that hangs is not waited for."""
-        self._routes.shutdown(wait=False, cancel_futures=True)
-        self._whole.shutdown(wait=False, cancel_futures=True)
+        self._routes.close()
+        self._whole.close()
 
     # Inside ----------------------------------------------------------------------------------------------------
 
@@ -215,7 +216,7 @@ class Recaller:
             notices.append(f"The embedding model {embedder.name} reads English; this question went by words.")
             return None
         if clock.deadline_s is not None:
-            return self._routes.submit(self._search_meaning, embedder, asked.text, bits)
+            return self._routes.submit(lambda: self._search_meaning(embedder, asked.text, bits))
         here: Future[Meaning] = Future()  # nobody is waiting for a deadline: no second thread is needed
         try:
             here.set_result(self._search_meaning(embedder, asked.text, bits))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -14,6 +16,7 @@ from memory.recall.engine import Recaller, recall
 from memory.recall.languages import can_read
 from memory.recall.passages import numbered
 from memory.recall.values import Tuning
+from memory.recall.worker import Worker
 from memory.store import Store
 from tests.memory.recall.fakes import TopicEmbedder
 
@@ -384,3 +387,29 @@ def test_a_russian_question_goes_by_words_past_an_english_model(store: Store) ->
     assert [passage.title for passage in result.passages] == ["Дом"]
     assert any("reads English" in notice for notice in result.notices)
     assert embedder.asked == []
+
+
+def test_a_hanging_route_does_not_keep_the_program_from_ending() -> None:
+    code = (
+        "import threading\n"
+        "from memory.recall.worker import Worker\n"
+        "started = threading.Event()\n"
+        "def hang():\n"
+        "    started.set()\n"
+        "    threading.Event().wait()\n"
+        "Worker('w').submit(hang)\n"
+        "started.wait()\n"
+        "print('ending')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "ending\n"
+
+
+def test_a_worker_tells_results_and_errors_and_may_be_used_again_after_closing() -> None:
+    worker = Worker("w")
+    assert worker.submit(lambda: 1).result(10) == 1
+    with pytest.raises(ZeroDivisionError):
+        worker.submit(lambda: 1 / 0).result(10)
+    worker.close()
+    assert worker.submit(lambda: 2).result(10) == 2
+    worker.close()
