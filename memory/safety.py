@@ -33,7 +33,11 @@ _EMOJI_SELECTORS = frozenset("\ufe0e\ufe0f")
 # ANSI escape sequences: CSI, OSC and the string commands up to their terminator, then any other two-byte escape.
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|\x1b[@-Z\\-_]?")
 _KEPT_CONTROLS = frozenset("\n\t")
-_SUSPECT = re.compile(r"[^\t\n -~\u00a1-\u00ac\u00ae-\u02ff\u0370-\u0482\u048a-\u052f]")
+# Among these nothing is hidden and no mark combines: letters, punctuation, arrows, mathematics, East Asian scripts.
+_SUSPECT = re.compile(
+    r"[^\t\n -~\u00a1-\u00ac\u00ae-\u02ff\u0370-\u0482\u048a-\u052f\u1e00-\u1eff\u2010-\u2027\u2030-\u205e\u20a0-\u20bf"
+    r"\u2190-\u23ff\u2500-\u27bf\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3]"
+)
 MAX_MARKS = 4  # combining marks on one letter; real scripts use up to three or four, "zalgo" text dozens
 
 

@@ -24,7 +24,7 @@ def estimate_tokens(text: str) -> int:
     Returns:
         A count, at least 1 for a text that is not empty.
     """
-    ascii_count = sum(1 for char in text if char.isascii())
+    ascii_count = len(text.encode("ascii", "ignore"))
     return -(-ascii_count // 4) + -(-(len(text) - ascii_count) // 2)
 
 
