@@ -11,6 +11,8 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
+from tui.app.words import plural
+
 _TOOLS = (
     ("wl-copy", ("wl-copy",)),
     ("xclip", ("xclip", "-selection", "clipboard")),
@@ -39,7 +41,7 @@ def copy(text: str, osc52: Callable[[str], None], run: Callable[[tuple[str, ...]
     """
     osc52(text)
     lines = text.count("\n") + 1
-    amount = f"{len(text):,} characters" + (f", {lines:,} lines" if lines > 1 else "")
+    amount = plural(len(text), "character") + (f", {plural(lines, 'line')}" if lines > 1 else "")
     start = run or _run
     for name, command in _TOOLS:
         if (run or shutil.which(command[0])) and start(command, text.encode()):

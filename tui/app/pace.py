@@ -13,7 +13,7 @@ SHORTEST = 0.1
 """Seconds between drawings when they are cheap: a tenth of a second reads as continuous."""
 LONGEST = 0.5
 """Never less often than twice a second, so that the reply does not seem to hang."""
-SHARE = 0.09
+SHARE = 0.07
 """Part of one core that drawing may take."""
 _MEMORY = 0.6
 """Weight of the past in the smoothed cost: one slow frame does not slow the next ten."""

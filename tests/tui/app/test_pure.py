@@ -266,9 +266,11 @@ def test_code_blocks_and_copying() -> None:
     assert clipboard.code_blocks("a\n```py\nx = 1\n```\n~~~\nls\n~~~\n```\nopen") == ["x = 1", "ls", "open"]
     sent: list[str] = []
     assert clipboard.copy("one\ntwo", sent.append, lambda command, data: command[0] == "xclip") == (
-        "Copied 7 characters, 2 lines (terminal and xclip)"
+        "Copied seven characters, two lines (terminal and xclip)"
     )
-    assert clipboard.copy("x", sent.append, lambda command, data: False) == "Copied 1 characters (through the terminal)"
+    assert (
+        clipboard.copy("x", sent.append, lambda command, data: False) == "Copied one character (through the terminal)"
+    )
     assert sent == ["one\ntwo", "x"]
 
 

@@ -205,7 +205,7 @@ class Forks(Panel[bool]):
                     ("]", "$quiet"),
                     _space(piece.right),
                 ]
-        told = f"{plural(diff.changed(pieces), 'word')} differ" if done else "writing …"
+        told = f"{plural(diff.changed(pieces), 'word differs', 'words differ')}" if done else "writing …"
         return [
             tier_label(self._node.tier),
             Content.assemble(*own),

@@ -23,7 +23,7 @@ from tui.app.widgets.group import ReplyGroup
 from tui.app.widgets.reply import Reply
 from tui.app.widgets.said import Folded, Notice, Said
 
-WINDOW = 16
+WINDOW = 12
 """Messages mounted at once when a conversation opens, and with each step back."""
 MOST = 120
 """Beyond this many widgets the oldest are unmounted while the person is at the bottom."""

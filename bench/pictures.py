@@ -1,0 +1,202 @@
+"""The pictures of the documentation, drawn by the app itself: ``python -m bench.pictures [FOLDER]``.
+
+A scripted engine speaks, so that the pictures are the same every time; everything else is the real program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from agent.app import Fovea
+from agent.oversight import DefaultOverseer
+from agent.paths import Folders
+from agent.settings import Settings
+from backends.scripted import Script, ScriptedEngine, Word
+from tui.app.app import FoveaApp
+from tui.app.widgets.card import Card
+
+QUESTION = "Which is the oldest stave church, and what is carved on it?"
+LOW = """The oldest stave church is **Urnes**, built around 1150 on the Lustrafjord.
+
+- Its north portal shows a lion in a fight with a dragon.
+- The posts come from an older church on the same spot.
+
+```text
+built   1150      wood  pine      doors  3
+```
+"""
+HIGH = """The oldest stave church is **Urnes**, built about 1130 on the Lustrafjord.
+
+- Its north portal shows a lion in a fight with a snake.
+- The posts come from an older church on the same spot.
+
+```text
+built   1130      wood  pine      doors  2
+```
+"""
+DOUBTS = {
+    " Urnes": (0.34, 0.21, 0.52, ""),
+    " around": (0.28, 0.25, 0.47, " about"),
+    " 1150": (0.81, 0.02, 0.31, " 1130"),
+    " lion": (0.16, 0.4, 0.6, ""),
+    " dragon": (0.67, 0.05, 0.36, " snake"),
+    " older": (0.13, 0.5, 0.64, ""),
+    " spot": (0.22, 0.3, 0.5, ""),
+}
+SPEED = 1 / 31
+
+
+def words() -> list[Word]:
+    """The reply with its doubtful words."""
+    from backends.scripted import words as cut
+
+    found = []
+    for word in cut(LOW.split("```")[0].replace("**", "")):
+        density, margin, p, high = DOUBTS.get(word.text, (0.01, 3.0, 0.95, ""))
+        found.append(Word(word.text, p, margin, 1.4 if density > 0.1 else 0.2, density, high))
+    return found
+
+
+Act = Callable[["Stage"], Awaitable[None]]
+
+
+class Stage:
+    """An app and what is done to it before the picture."""
+
+    def __init__(self, app: FoveaApp, pilot: Any) -> None:
+        self.app, self.pilot = app, pilot
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait for a condition. Raises TimeoutError."""
+        end = time.monotonic() + 60
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError
+            await self.pilot.pause(0.02)
+        await self.pilot.pause(0.1)
+
+    async def ask(self, text: str = QUESTION) -> None:
+        """Send a message and wait for the reply."""
+        self.app.chat.prompt.insert(text)
+        await self.pilot.press("enter")
+        await self.pilot.pause(0.1)
+        await self.idle()
+
+    async def idle(self) -> None:
+        """Wait for the end of the reply."""
+        await self.until(lambda: not self.app.chat.busy)
+
+
+async def chat(stage: Stage) -> None:
+    """A closer look beside the first answer."""
+    await stage.ask()
+    await stage.app.chat.command("/closer 16-bit")
+    await stage.idle()
+    await stage.pilot.press("ctrl+t")
+
+
+async def card(stage: Stage) -> None:
+    """A proposal."""
+    await stage.app.chat.command("/policy ask")
+    await stage.ask()
+    await stage.until(lambda: stage.app.chat.query_one(Card).has_class("-open"))
+
+
+async def density(stage: Stage) -> None:
+    """Where meaning is dense."""
+    await stage.app.chat.command("/policy auto")
+    await stage.ask()
+    await stage.pilot.press("ctrl+t", "d", "n", "n")
+
+
+async def forks(stage: Stage) -> None:
+    """Both ways of going on."""
+    await stage.ask()
+    await stage.pilot.press("ctrl+t", "f")
+    await stage.pilot.pause(0.5)
+    await stage.pilot.press("enter")
+    await stage.until(lambda: stage.app.screen._turn is None)  # type: ignore[attr-defined]  # the fork map's own state
+
+
+async def continuations(stage: Stage) -> None:
+    """Several, side by side."""
+    await stage.ask()
+    await stage.app.chat.command("/several 3")
+    await stage.idle()
+    await stage.pilot.press("ctrl+t")
+
+
+async def ladder(stage: Stage) -> None:
+    """Tiers, policy, budget."""
+    await stage.ask()
+    await stage.pilot.press("f2")
+    await stage.pilot.pause(0.5)
+
+
+PICTURES: dict[str, tuple[Act, Script, tuple[int, int]]] = {
+    "chat": (chat, Script(LOW, by_tier={"16-bit": HIGH}, token_s=SPEED), (110, 30)),
+    "card": (card, Script(words(), token_s=SPEED), (96, 24)),
+    "density": (density, Script(words(), token_s=SPEED), (110, 28)),
+    "forks": (
+        forks,
+        Script(words(), by_tier={"16-bit": HIGH.split("```")[0].replace("**", "")}, token_s=SPEED),
+        (110, 28),
+    ),
+    "continuations": (continuations, Script(LOW, token_s=SPEED), (150, 24)),
+    "ladder": (ladder, Script(LOW, token_s=SPEED), (96, 26)),
+}
+
+
+async def draw(name: str, folder: Path) -> None:
+    """Draw one picture."""
+    act, script, size = PICTURES[name]
+    scripts = [script]
+    if name == "chat":
+        scripts.append(Script(HIGH, token_s=SPEED * 2))
+    if name == "continuations":
+        scripts.append(
+            Script(
+                "**Urnes**, on the Lustrafjord, from about 1130.",
+                continuations=(
+                    "Urnes: a lion fights a snake on its portal.",
+                    "It is Urnes; the posts are older still.",
+                ),
+                token_s=SPEED,
+            )
+        )
+    root = Path(tempfile.mkdtemp())
+    settings = Settings().with_values({"screen.tour": False, "policy.mode": "manual"})
+    fovea = Fovea.open(
+        settings,
+        engine=ScriptedEngine(scripts),
+        overseer=None if name == "card" else DefaultOverseer(),  # the uncalibrated gate fires only where a word is tied
+        folders=Folders(root / "data", root / "config", root / "cache"),
+    )
+    app = FoveaApp(fovea)
+    async with app.run_test(size=size) as pilot:
+        stage = Stage(app, pilot)
+        await stage.until(lambda: len(app.screen_stack) > 1 and app.chat.ladder is not None)
+        app.chat.prompt.cursor_blink = False
+        await act(stage)
+        app.chat.tell("")
+        await pilot.pause(0.3)
+        app.save_screenshot(f"{name}.svg", str(folder))
+    fovea.close()
+
+
+def main() -> None:
+    """Draw all, or those named after the folder."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in sys.argv[2:] or PICTURES:
+        asyncio.run(draw(name, folder))
+
+
+if __name__ == "__main__":
+    main()
