@@ -44,7 +44,7 @@ def provenance(node: Node) -> str:
     """One line: model, tiers with their token counts, speed, and whether the reply is whole."""
     said = [node.model, node.tier]
     tiers = Counter(step.tier for step in node.steps)
-    if len(tiers) > 1:
+    if any(tier != node.tier for tier in tiers):
         said.append(", ".join(f"{count} tokens {tier}" for tier, count in tiers.most_common()))
     overruled = sum(step.why is Why.OVERRULED for step in node.steps)
     confirmed = sum(step.why is Why.CONFIRMED for step in node.steps)

@@ -99,6 +99,16 @@ class Shelf:
         """Delete a conversation; it can be brought back until the tree is closed."""
         self._db.write("UPDATE sessions SET deleted = ? WHERE id = ?", (int(deleted), session))
 
+    def erase_deleted(self) -> None:
+        """Erase deleted conversations for good: from the tables, the word index, and the free pages of the file."""
+        if self._db.row("SELECT 1 FROM sessions WHERE deleted = 1") is None:
+            return
+        with self._db.transaction():
+            self._db.write("DELETE FROM sessions WHERE deleted = 1")
+            # The word index keeps the words of deleted rows until its parts are merged.
+            self._db.write("INSERT INTO words(words) VALUES ('optimize')")
+        self._db.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
 
 def _info(row: sqlite3.Row) -> SessionInfo:
     return SessionInfo(

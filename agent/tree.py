@@ -7,13 +7,14 @@ far is checkpointed, so that a kill of the whole program loses at most the last 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from agent.database import Database
-from agent.errors import NotFoundError
+from agent.errors import NotFoundError, StorageError
 from agent.ledger import Ledger
 from agent.packing import (
     pack_passages,
@@ -28,6 +29,8 @@ from agent.shelf import Shelf
 from agent.text import storable, title_of
 from agent.values import Node, Passage, Status
 from backends.types import Step, Timing, Usage
+
+log = logging.getLogger(__name__)
 
 LIGHT = (
     "id, session, parent, role, text, status, author, created, model, tier, usage, timing, bookmark, deleted, "
@@ -86,9 +89,11 @@ class Tree:
 
     def close(self) -> None:
         """Erase conversations that were deleted and not brought back, then close the file."""
-        with contextlib.suppress(Exception):
-            if not self.read_only:
-                self._db.write("DELETE FROM sessions WHERE deleted = 1")
+        if not self.read_only:
+            try:
+                self.shelf.erase_deleted()
+            except StorageError as error:
+                log.warning("deleted conversations are not erased yet: %s", error)
         self._db.close()
 
     # Nodes ------------------------------------------------------------------------------------------------------
