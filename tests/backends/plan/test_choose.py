@@ -169,3 +169,8 @@ def test_a_model_of_one_odd_tier_is_planned_too() -> None:
     layout = layout_of_shape(Shape())
     plan = choose({"q6_k": (layout, "Q6_K", Path("x.gguf"))}, machine(8), NO_EMBEDDER)
     assert plan.chosen == ("q6_k",) and plan.fits
+
+
+def test_the_committed_guide_is_what_the_code_computes() -> None:
+    page = Path(__file__).parents[3] / "hardware_levels.md"
+    assert page.read_text(encoding="utf-8") == guide(), "run `fovea plan --levels`"
