@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 @click.command("pull")
 @click.argument("what")
 @click.option("--name", default="", help="What to call it on the list of models.")
-@click.option(
-    "--folder", type=click.Path(path_type=Path), help="Where to put it (otherwise the data folder)."
-)
+@click.option("--folder", type=click.Path(path_type=Path), help="Where to put it (otherwise the data folder).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @plainly
 def pull(what: str, name: str, folder: Path | None, as_json: bool) -> None:
