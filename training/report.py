@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from training.scores import f1, refuses, split_citation
 
 START, END = "<!-- figures: written by training.report -->", "<!-- end of figures -->"
 ANSWERED = {
@@ -59,6 +62,7 @@ def figures(results: dict[str, Any]) -> str:
     parts += ["", "### Grounded questions: exact match / F1 (right citation), in percent", "", answered_table(results)]
     parts += ["", "### Says that the passages do not contain the answer, in percent", "", absent_table(results)]
     parts += ["", "### The gap between the tiers", "", gap_table(results)]
+    parts += ["", "### Replies at 16 bits, good and bad", "", example_table(results)]
     return "\n".join(parts)
 
 
@@ -106,6 +110,28 @@ def gap_table(results: dict[str, Any]) -> str:
                 ]
             )
     return table(["tier", "text", "same first choice, %", "mean KL, nats", "99 % KL"], rows)
+
+
+def example_table(results: dict[str, Any]) -> str:
+    """Up to two good and two bad replies of every task, as they came."""
+    rows = []
+    for task, examples in results["tiers"]["16-bit"]["examples"].items():
+        graded: dict[str, list[dict[str, Any]]] = {"good": [], "bad": []}
+        for example in examples:
+            text, _ = split_citation(example["reply"])
+            good = refuses(example["reply"]) if example["gold"] is None else f1(text, example["gold"]) > 0.99
+            graded["good" if good else "bad"].append(example)
+        for verdict, found in graded.items():
+            rows += [
+                [task, verdict, cell(example["question"]), cell(example["gold"] or "(none)"), cell(example["reply"])]
+                for example in found[:2]
+            ]
+    return table(["task", "", "question", "expected", "reply"], rows)
+
+
+def cell(text: str) -> str:
+    """Foreign text as the content of a table cell: one line, no markup."""
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def fill(card: str, text: str) -> str:

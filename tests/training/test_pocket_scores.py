@@ -6,7 +6,7 @@ import pytest
 
 from training.baselines import ByteNgram, best_sentence
 from training.formats import REFUSAL, REFUSAL_RU
-from training.report import END, START, fill
+from training.report import END, START, cell, fill
 from training.scores import exact_match, f1, refuses, split_citation
 
 
@@ -48,3 +48,7 @@ def test_figures_replace_only_what_stands_between_the_markers() -> None:
     assert fill(f"a\n{START}\nold\n{END}\nb", "new") == f"a\n{START}\n\nnew\n\n{END}\nb"
     with pytest.raises(ValueError, match="needs the lines"):
         fill("no markers", "new")
+
+
+def test_replies_cannot_break_the_table() -> None:
+    assert cell("a|b\n<b>*x*</b> [1]") == r"a\|b \<b\>\*x\*\</b\> \[1\]"
