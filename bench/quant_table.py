@@ -30,7 +30,7 @@ from backends.types import Message
 
 PROMPTS = Path(__file__).parent / "prompts" / "prompts.jsonl"
 CTX, REPLY = 1024, 48
-READ, WRITE, BLOCKS = 256, 32, 5
+READ, WRITE, BLOCKS = 128, 16, 5
 """Tokens of a timed block of reading and of writing, and how many blocks."""
 GGUF = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K")
 TORCH = {"fp32": ("fp32", "none"), "fp16": ("fp16", "none"), "bf16": ("bf16", "none"), "int8": ("bf16", "int8"),
