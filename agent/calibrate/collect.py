@@ -12,6 +12,8 @@ from backends.errors import BackendError
 from backends.types import Decoder, Done, Event, Failed, ForkMap, Gate, Request, Sampling, Step
 
 Progress = Callable[[float], None]
+_VARIED = 0.8
+"""Temperature of further samples: other texts, but still the model's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,13 @@ def examples(
     *,
     tokens: int,
     sampling: Sampling,
+    samples: int = 1,
     progress: Progress = lambda share: None,
 ) -> list[Example]:
     """Write at ``low``, read at ``high``. Prompts that do not fit into the context are left out.
+
+    The first reply to a prompt is written with ``sampling``; with more ``samples`` the others are drawn (short replies
+    hold few forks, and a fork is a fork whatever text stands before it).
 
     Raises:
         BackendError: the engine failed.
@@ -65,15 +71,16 @@ def examples(
             continue
         # The high tier reads the prompt, as in a gated reply: the low tier's signals depend on whose cache it has.
         begin = beginning(engine, prompt)
-        reply = write(
-            engine,
-            Request(
-                prompt.messages, low, high=high, prefix=begin, read_high=True, sampling=sampling, max_tokens=tokens
-            ),
-        )
-        if reply.steps:
-            reading = read(engine, prompt, begin, reply.steps, high, low)
-            found.append(example(reply.steps, reading))
+        for sample in range(samples):
+            drawn = Sampling(temperature=_VARIED, seed=sample) if sample else sampling
+            reply = write(
+                engine,
+                Request(
+                    prompt.messages, low, high=high, prefix=begin, read_high=True, sampling=drawn, max_tokens=tokens
+                ),
+            )
+            if reply.steps:
+                found.append(example(reply.steps, read(engine, prompt, begin, reply.steps, high, low), at))
     progress(1.0)
     return found
 

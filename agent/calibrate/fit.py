@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.density.calibration import HeldOut, SignalTried
-from agent.density.labels import Example
+from agent.density.labels import Example, by_prompt
 from agent.density.model import Scores, caught, fit, score
 from agent.density.select import BASELINE, BUDGETS, Selection, gain_of, select, stacked
 from agent.density.thresholds import BUDGETS as STORED
@@ -73,18 +73,19 @@ def report(examples: Sequence[Example], weights: dict[str, float], known: Sequen
     played = {f"{b:.0%}": spent(scores, threshold_for(known, b), first=True) for b in BUDGETS}
     labels = np.concatenate(forks)
     return HeldOut(
-        prompts=len(examples),
+        prompts=len(by_prompt(examples, forks)),
         tokens=len(labels),
         forks=int(labels.sum()),
         auroc=auroc(np.concatenate(scores), labels),
-        caught={f"{b:.0%}": _triple(caught_estimate(scores, forks, b)) for b in BUDGETS},
-        caught_default={f"{b:.0%}": _triple(caught_estimate(default, forks, b)) for b in BUDGETS},
+        caught={f"{b:.0%}": _triple(caught_estimate(examples, scores, b)) for b in BUDGETS},
+        caught_default={f"{b:.0%}": _triple(caught_estimate(examples, default, b)) for b in BUDGETS},
         spent=played,
     )
 
 
-def caught_estimate(scores: Sequence[Scores], forks: Sequence[np.ndarray], budget: float) -> Estimate:
+def caught_estimate(examples: Sequence[Example], scores: Sequence[Scores], budget: float) -> Estimate:
     """Share of forks caught at a budget, resampled over prompts."""
+    forks, scores = by_prompt(examples, [example.forks for example in examples]), by_prompt(examples, scores)
     return bootstrap(
         forks,
         lambda at: caught(np.concatenate([scores[i] for i in at]), np.concatenate([forks[i] for i in at]), budget),

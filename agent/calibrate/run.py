@@ -28,6 +28,8 @@ class Order:
     budget: float = 0.2
     tokens: int = 96
     """Longest reply."""
+    samples: int = 3
+    """Replies to each prompt."""
     sampling: Sampling = field(default_factory=Sampling)
     source: str = ""
     check: bool = True
@@ -53,7 +55,7 @@ def calibrate(
         ready.append(
             examples(
                 engine, part, order.low, order.high, tokens=order.tokens, sampling=order.sampling,
-                progress=_named(progress, f"replies for {name}"),
+                samples=order.samples, progress=_named(progress, f"replies for {name}"),
             )
         )  # fmt: skip
     if not all(ready):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,17 +33,28 @@ class Example:
     """Where the high tier's first choice is not the low tier's, shape ``[tokens]``."""
     kl: npt.NDArray[np.float64]
     """KL(high || low) per token, nats."""
+    prompt: int = -1
+    """Number of the prompt, where several replies to one were written; they are not independent of each other."""
 
     def __len__(self) -> int:
         return len(self.forks)
 
 
-def example(steps: Sequence[Step], reading: ForkMap) -> Example:
+def by_prompt(examples: Sequence[Example], values: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    """Per-token values (one array per example) joined by prompt: the units to resample."""
+    groups: dict[object, list[npt.NDArray[Any]]] = {}
+    for at, (each, value) in enumerate(zip(examples, values, strict=True)):
+        groups.setdefault(each.prompt if each.prompt >= 0 else ("alone", at), []).append(value)
+    return [np.concatenate(group) for group in groups.values()]
+
+
+def example(steps: Sequence[Step], reading: ForkMap, prompt: int = -1) -> Example:
     """The example of one reply that the low tier wrote alone.
 
     Args:
         steps: As the low tier wrote them, one per judgement.
         reading: The high tier's reading of the same tokens.
+        prompt: See ``Example.prompt``.
     """
     count = min(len(steps), len(reading.judgements))
     forks = [best_of(steps[at]) != reading.judgements[at].best for at in range(count)]
@@ -50,6 +62,7 @@ def example(steps: Sequence[Step], reading: ForkMap) -> Example:
         features_of(steps[:count]),
         np.asarray(forks, bool),
         np.asarray([judgement.kl for judgement in reading.judgements[:count]], np.float64),
+        prompt,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.density.labels import Example, Features, Labels
+from agent.density.labels import Example, Features, Labels, by_prompt
 from agent.density.model import Scores, caught_at, fit, score
 from agent.measure.stats import Estimate, bootstrap
 from backends.gate import SIGNALS
@@ -90,7 +90,8 @@ def _scores(examples: Sequence[Example], weights: dict[str, float]) -> list[Scor
 
 def gain_of(examples: Sequence[Example], scores: Sequence[Scores], baseline: Sequence[Scores]) -> Estimate:
     """Forks caught more with one score than with another (mean over ``BUDGETS``), resampled over prompts."""
-    labels = [example.forks for example in examples]
+    labels = by_prompt(examples, [example.forks for example in examples])
+    scores, baseline = by_prompt(examples, scores), by_prompt(examples, baseline)
 
     def figure(at: np.ndarray) -> float:
         forks = np.concatenate([labels[i] for i in at])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.density.labels import Example
+from agent.density.labels import Example, by_prompt
 from agent.density.model import Scores, caught_at
 from agent.measure.frontier.policies import BUDGETS, Policy
 from agent.measure.frontier.trial import Trial
@@ -141,7 +141,8 @@ def flips(trials: Sequence[Trial], low: str, top: str) -> Flips:
 
 def router(name: str, scores: Sequence[Scores], examples: Sequence[Example]) -> Router:
     """Figures of one score on held-out replies."""
-    labels = [example.forks for example in examples]
+    labels = by_prompt(examples, [example.forks for example in examples])
+    scores = by_prompt(examples, scores)
     grid = np.linspace(0.01, 1.0, 100)
     budgets = [float(np.abs(grid - budget).argmin()) for budget in BUDGETS]
 

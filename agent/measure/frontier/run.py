@@ -39,6 +39,8 @@ class Order:
     threads: int = 0
     tokens: int = 64
     """Longest reply."""
+    samples: int = 3
+    """Replies to each prompt for fitting and for the routers' figures."""
     prompts: int = 0
     """Held-out prompts at most (0: all)."""
     kinds: tuple[str, ...] = ()
@@ -66,7 +68,7 @@ def frontier(
     if order.prompts:
         held = _spread(held, order.prompts)
     say(f"reading {len(held)} held-out prompts")
-    unseen = examples(engine, held, low, top, tokens=order.tokens, sampling=order.sampling)
+    unseen = examples(engine, held, low, top, tokens=order.tokens, sampling=order.sampling, samples=order.samples)
     if not (known[0] and known[1] and unseen):
         raise AgentError("Too few prompts fit into the context")
     fitted = fit_density(known[0], known[1], unseen)

@@ -108,7 +108,7 @@ def test_a_calibration_spends_its_budget_on_prompts_it_has_not_seen(engine):
     # A toy model of 24 letters repeats itself: few distinct densities, so wider than the 2 points real models keep.
     for name, spent in found.held_out.spent.items():
         assert spent == pytest.approx(float(name.rstrip("%")) / 100, abs=0.08)
-    assert found.held_out.caught["20%"][0] > 0.5
+    assert found.held_out.caught["20%"][0] > 0.3
     assert found.mismatch(engine.status(), "4-bit", "16-bit") == ""
     (engine.status().tiers[0].path).write_bytes(b"another model")
     assert "another 4-bit file" in found.mismatch(engine.status(), "4-bit", "16-bit")
