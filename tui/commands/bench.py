@@ -152,6 +152,7 @@ def _rss() -> int:
 @click.option("--prompts", type=click.Path(path_type=Path), help="One a line, or JSON lines (as in bench/prompts).")
 @click.option("--most", default=0, help="Held-out prompts at most (0: all of them).")
 @click.option("--kinds", default="", help="Only these besides static: read-high, gated, speculative, turn, random …")
+@click.option("--samples", default=3, show_default=True, help="Replies to each prompt for fitting.")
 @click.option("--tokens", default=64, show_default=True, help="Longest reply.")
 @click.option("--threads", default=0, help="Compute threads (0: chosen by measurement).")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report here.")
@@ -163,6 +164,7 @@ def frontier(  # noqa: PLR0913, PLR0917  # one option each
     prompts: Path | None,
     most: int,
     kinds: str,
+    samples: int,
     tokens: int,
     threads: int,
     json_file: Path | None,
@@ -185,7 +187,9 @@ def frontier(  # noqa: PLR0913, PLR0917  # one option each
         names = tuple(engine.status().loaded())
         name = spec.tiers[-1].path.name
         chosen = tuple(names_of(kinds))
-        order = Order(name, names, threads=spec.threads, tokens=tokens, prompts=most, kinds=chosen)
+        order = Order(
+            name, names, threads=spec.threads, tokens=tokens, samples=max(samples, 1), prompts=most, kinds=chosen
+        )
         report, _ = run(engine, asked, order, progress)
     finally:
         engine.close()
