@@ -10,19 +10,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from memory import ingest
 from memory.chroma_index import ChromaIndex, IndexState
-from memory.embed import DEFAULT_MODEL, BackgroundEmbedder, Embedder, SentenceEmbedder, identity
+from memory.embed import BackgroundEmbedder, Embedder, SentenceEmbedder, identity
 from memory.errors import EmbeddingError, MemoryRoomError
 from memory.ingest import Control, Outcome
 from memory.ingest.lock import writer_lock
 from memory.ingest.progress import Meter, Report
 from memory.ingest.watch import watched
+from memory.kb_values import Found, KnowledgeSettings, KnowledgeStatus, Waiting
 from memory.recall.text import query_terms
-from memory.store import Chunk, Document, Hit, Placement, Store, StoreStats
+from memory.store import Chunk, Document, Hit, Placement, Store
 from memory.store.store import Vector, kind_bits
 from memory.store.verify import Verification, reindex_words, verify
 
@@ -30,49 +30,6 @@ EXACT_UP_TO = 50_000
 """With ``auto``, chromadb is asked only beyond this many vectors: below, the exact product is as fast."""
 _RRF = 60
 _DEPTH = 50
-
-
-@dataclass(frozen=True, slots=True)
-class KnowledgeSettings:
-    """What a person may set; see docs/knowledge-base.md."""
-
-    model: str = DEFAULT_MODEL
-    """Embedding model: the default's name, a folder, a name in the Hugging Face cache, or ``none``."""
-    index: str = "auto"
-    """``auto``, ``exact``, ``chroma``, or the address of a Chroma server."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A passage with its rank by each route (1 is best; None where that route did not find it)."""
-
-    chunk: Chunk
-    score: float
-    word_rank: int | None
-    vector_rank: int | None
-
-
-@dataclass(slots=True)
-class Waiting:
-    """How a command behaves towards another process that changes the same knowledge base."""
-
-    seconds: float | None = None
-    """How long to wait; None for ever, 0 not at all."""
-    told: Callable[[str], None] | None = None
-    """Told once that, and for whom, we wait."""
-
-
-@dataclass(slots=True)
-class KnowledgeStatus:
-    """Counts and states for ``kb stats``."""
-
-    store: StoreStats
-    model: str
-    pending: int
-    roots: list[str]
-    index: IndexState
-    folder: str
-    notes: list[str] = field(default_factory=list)
 
 
 class KnowledgeBase:
