@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memory.notes import requested
@@ -87,6 +87,7 @@ def test_after_a_colon_the_whole_paragraph_is_taken() -> None:
     assert (found.text, found.rest) == ("1. milk\n2. bread", "And now a joke.")
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(max_size=300))
 def test_any_message_is_survived(message: str) -> None:
     found = requested(message)

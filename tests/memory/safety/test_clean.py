@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memory.safety import MAX_MARKS, as_quotation, clean, one_line, quotable
@@ -43,6 +43,7 @@ def test_living_scripts_are_untouched(mark: str) -> None:
     assert clean(mark).text == mark
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(alphabet=st.characters(), max_size=300))
 def test_clean_is_idempotent_and_leaves_nothing_hidden(text: str) -> None:
     once = clean(text).text
@@ -60,6 +61,7 @@ def test_a_blank_line_ends_the_quotations() -> None:
     assert as_quotation("  one\n\n \n\ntwo\n ") == "one\ntwo"
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(alphabet="[]［］【】<>|｜!()/:^ \n\t123sSPpaegINST›‹im_startndhttp", max_size=60))
 def test_neutralising_twice_changes_nothing(text: str) -> None:
     once = quotable(text).text
