@@ -1,2 +1,3 @@
 """fovea: the memory room."""
+
 from __future__ import annotations
