@@ -122,6 +122,7 @@ def _handover(low: Reader, high: Reader, effort: Effort) -> Handover:
         handed_up = high.stepper.step([Feed(taken.seq, prompt[-1:])])[0][0].copy()
         firsts.append(perf_counter() - start)
         high.forget(taken)
+        low.forget(below.kept)  # one prompt at a time: the context may hold no more
         # 2) The high tier's own reading, and its cache handed down.
         above = high.read(prompt)
         prefills.append(above.seconds)
@@ -131,7 +132,6 @@ def _handover(low: Reader, high: Reader, effort: Effort) -> Handover:
         ups.append(_kl(above.logits, handed_up))
         downs.append(_kl(above.logits, handed_down))
         lows.append(_kl(above.logits, below.logits))
-        low.forget(below.kept)
         high.forget(above.kept)
     return Handover(
         low.name,
