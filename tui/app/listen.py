@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import secrets
 import shlex
 import sys
@@ -19,6 +20,13 @@ from agent.errors import AgentError
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 7860
 COOKIE = "fovea-token"
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: wss:; frame-ancestors 'none'"
+)
+"""What the page may load: nothing from elsewhere."""
+_OUTSIDE = re.compile(r"<link[^>]+https?://fonts\.[^>]*>")
+"""textual-serve's page asks a font server for a font; that would tell it about every visit, and offline it hangs."""
 
 
 class ListenError(AgentError):
@@ -119,7 +127,12 @@ async def _same_origin(request: Any, handler: Any) -> Any:
 
     if not same_origin(request.headers.get("Origin", ""), request.headers.get("Host", "")):
         return web.Response(status=403, text="Another page may not use fovea.\n")
-    return await handler(request)
+    response = await handler(request)
+    if isinstance(response, web.Response) and response.content_type == "text/html" and response.text:
+        response.text = _OUTSIDE.sub("", response.text)
+    if not response.prepared:
+        response.headers["Content-Security-Policy"] = POLICY
+    return response
 
 
 def _guard(token: str) -> Any:

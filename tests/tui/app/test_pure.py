@@ -320,7 +320,10 @@ async def test_the_token_guards_every_page() -> None:
     async with TestClient(TestServer(application)) as client:
         assert (await client.get("/")).status == 403
         assert (await client.get("/?token=wrong")).status == 403
-        assert (await client.get("/?token=secret")).status == 200
+        page = await client.get("/?token=secret")
+        assert page.status == 200
+        assert "fonts." not in await page.text(), "the page must not load anything from elsewhere"
+        assert "default-src 'self'" in page.headers["Content-Security-Policy"]
         assert (await client.get("/")).status == 200  # the cookie
         evil = await client.get("/", headers={"Origin": "http://evil.example"})
         assert evil.status == 403
