@@ -42,12 +42,12 @@ $(BIN)/python:
 # The chat alone: no torch, no test tools.
 $(VENV)/.chat: pyproject.toml constraints.txt cmake/slim-llama.cmake | $(BIN)/python
 	@echo "Installing fovea into $(VENV) (the engine is built once; this takes a few minutes) ..."
-	CMAKE_ARGS="$(SLIM) $(CMAKE_ARGS)" $(PIP) install -c constraints.txt -e .
+	@CMAKE_ARGS="$(SLIM) $(CMAKE_ARGS)" $(PIP) install -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt cmake/slim-llama.cmake | $(BIN)/python
 	@echo "Installing fovea with everything its tests need into $(VENV) ..."
-	CMAKE_ARGS="$(SLIM) $(CMAKE_ARGS)" $(PIP) install -c constraints.txt -e ".[dev]"
+	@CMAKE_ARGS="$(SLIM) $(CMAKE_ARGS)" $(PIP) install -c constraints.txt -e ".[dev]"
 	@touch $@ $(VENV)/.chat
 
 clean:
