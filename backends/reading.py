@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -12,6 +12,10 @@ from backends.types import TierSpec
 
 Report = Callable[[int, int, int], None]
 """Called with (tokens done, tokens in all, tokens that were cached)."""
+
+
+_WORTH_KEEPING = 64
+"""Tokens beyond a common beginning from which on the other conversation is kept beside the new one."""
 
 
 @dataclass(slots=True)
@@ -93,7 +97,12 @@ class Reader:
         return kept, list(tokens[same:])
 
     def adopt(self, blob: bytes, tokens: Sequence[int]) -> Kept:
-        """Take over another tier's cache of ``tokens`` as a new kept sequence. Raises CacheError."""
+        """Take over another tier's cache of ``tokens`` as a new kept sequence. Raises CacheError.
+
+        What this tier kept of the same conversation goes: the new sequence holds it, computed higher.
+        """
+        for kept in [kept for kept in self._kept if _is_prefix(kept.tokens, tokens)]:
+            self.forget(kept)
         self.make_room(len(tokens))
         seq = self._open()
         try:
@@ -124,10 +133,18 @@ class Reader:
         self._kept.remove(kept)
         self.stepper.drop(kept.seq)
 
-    def make_room(self, tokens: int) -> None:
-        """Forget least recently used sequences until ``tokens`` more cells are likely free."""
-        while self._kept and sum(len(k.tokens) for k in self._kept) + tokens > self.stepper.facts.n_ctx:
-            self._evict()
+    def make_room(self, tokens: int, sparing: Collection[Kept] = ()) -> None:
+        """Forget least recently used sequences until ``tokens`` more cells are likely free.
+
+        Called before a prompt is read and before a reply is written, so that no reply is cut short by conversations
+        that are only kept. Sequences that share cells are counted twice: more room than needed, never less.
+        """
+        spared = [id(kept) for kept in sparing]
+        while sum(len(kept.tokens) for kept in self._kept) + tokens > self.stepper.facts.n_ctx:
+            others = [kept for kept in self._kept if id(kept) not in spared]
+            if not others:
+                return
+            self.forget(min(others, key=lambda kept: kept.used))
 
     # Inside -------------------------------------------------------------------------------------------------------
 
@@ -146,6 +163,9 @@ class Reader:
         if best is None or same == 0:
             self.make_room(len(tokens))
             return self._remember(Kept(self._open(), [])), 0
+        if len(best.tokens) - same > _WORTH_KEEPING and self._slot_free() and self.stepper.facts.can_truncate:
+            # Another conversation (or another branch) begins the same way: it stays, the new one shares its beginning.
+            best = self.fork(best)
         self.stepper.truncate(best.seq, same)
         best.tokens = best.tokens[:same]
         self._touch(best)
@@ -217,6 +237,10 @@ def hand_over(giver: Reader, kept: Kept, taker: Reader, length: int | None = Non
             raise
         taken.tokens = taken.tokens[:length]
     return taken
+
+
+def _is_prefix(beginning: Sequence[int], tokens: Sequence[int]) -> bool:
+    return list(tokens[: len(beginning)]) == list(beginning)
 
 
 def _difference(ours: str, theirs: str) -> str:

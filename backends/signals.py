@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from backends.errors import BackendError
 from backends.stepper import Logits
 
 _NEAR = 5.0
@@ -50,13 +51,21 @@ class Signals:
 
 
 def measure(logits: Logits) -> Signals:
-    """Signals of one row of logits, shape ``[n_vocab]``. The row is not changed."""
+    """Signals of one row of logits, shape ``[n_vocab]``. The row is not changed.
+
+    Raises:
+        BackendError: the row holds NaN or +inf.
+    """
     best = int(logits.argmax())
     peak = logits[best]
     weights = np.subtract(logits, peak)
     centred = weights.copy()
     np.exp(weights, out=weights)
     total = float(weights.sum(dtype=np.float64))
+    if not math.isfinite(total):
+        raise BackendError(
+            "The model computed numbers that are not finite: its file is damaged, or a value overflowed."
+        )
     log_total = math.log(total)
     # -inf logits (banned tokens) would give 0 * -inf = nan in the entropy; they carry no weight.
     np.maximum(centred, -1e4, out=centred)

@@ -69,6 +69,8 @@ class Step:
     """Which continuation this belongs to when several are written at once."""
     alternatives: tuple[Alternative, ...] = ()
     """The best few tokens at the speaking tier and, where it was asked, at the high tier."""
+    ends: bool = False
+    """Whether this token ended its continuation (the model's end, or a stop text)."""
 
 
 @dataclass(frozen=True, slots=True)

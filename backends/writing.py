@@ -74,6 +74,7 @@ class Writing:
     def _plain(self, reader: Reader) -> None:
         writer = self._writer(reader)
         read = self._read(reader)
+        reader.make_room(self._reply_room(reader, 1), [read.kept])
         start = perf_counter()
         reason = self._drive(plain(writer, read.kept.seq, read.logits))
         reader.settle(read.kept, [*self._prompt, *writer.tokens])
@@ -85,6 +86,7 @@ class Writing:
     def _read_high_speak_low(self, high: Reader) -> None:
         writer = self._writer(self._low)
         prompt = self._read_at_high(high)
+        self._low.make_room(self._reply_room(self._low, 1), [prompt.low])
         start = perf_counter()
         reason = self._drive(plain(writer, prompt.low.seq, prompt.low_logits))
         self._low.settle(prompt.low, [*self._prompt, *writer.tokens])
@@ -100,6 +102,8 @@ class Writing:
         writer = self._writer(self._low)
         prompt = self._read_at_high(high) if self._reads_high(high) else self._read_at_low(high)
         pair = Pair(writer, prompt.low.seq, high.stepper, high.name, prompt.high.seq, list(prompt.unread), self._counts)
+        self._low.make_room(self._reply_room(self._low, 1), [prompt.low])
+        high.make_room(self._reply_room(high, 1), [prompt.high])
         start = perf_counter()
         steps = gated(pair, prompt.low_logits, high_logits=prompt.high_logits, verify=verify)
         reason = self._drive(steps)
@@ -111,6 +115,7 @@ class Writing:
         read = self._read(self._low)
         start = perf_counter()
         writers = [self._writer(self._low, i) for i in range(self._request.n)]
+        self._low.make_room(self._reply_room(self._low, len(writers)), [read.kept])
         rows = [self._low.fork(read.kept) for _ in writers]
         reasons = self._drive(branch(writers, [row.seq for row in rows], read.logits))
         self._low.settle(read.kept, self._text)
@@ -119,6 +124,10 @@ class Writing:
         if not isinstance(reasons, str):
             reasons = next((reason for reason in reasons if reason != "end"), "end")
         self._done(writers, reasons, start, Decoder.PLAIN)
+
+    def _reply_room(self, reader: Reader, rows: int) -> int:
+        """Cells the reply may need, as far as the context has them."""
+        return min(self._request.max_tokens * rows, reader.stepper.facts.n_ctx - len(self._text))
 
     # Reading ------------------------------------------------------------------------------------------------------
 
@@ -191,6 +200,9 @@ class Writing:
         self._low.trim()
         if self._high is not None:
             self._high.trim()
+        if reason == "context":
+            room = self._low.stepper.facts.n_ctx
+            self._emit(Notice(f"The context of {room} tokens is full: the reply ends here."))
         written = sum(len(writer.tokens) - len(self._request.prefix) for writer in writers)
         usage = Usage(len(self._prompt), self._cached, written, self._counts.high_tokens, self._counts.high_steps)
         timing = Timing(self._prefill_s, perf_counter() - start, self._counts.high_s, self._counts.gate_s)

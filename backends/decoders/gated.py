@@ -160,10 +160,7 @@ def _speculative(pair: Pair, logits: Logits, high_logits: Logits | None) -> Gene
             if unread_low:
                 logits = pair.ask_low(unread_low)
                 unread_low = []
-            try:
-                logits = _draft(pair, logits, draft)
-            except ContextFull:
-                return "context"
+            logits = _draft(pair, logits, draft)
         base = pair.high.length(pair.high_seq) + len(pair.unread)
         # 2) The high tier reads everything pending in one step: one row per drafted token, one for the next.
         try:
@@ -224,7 +221,10 @@ def _draft(pair: Pair, logits: Logits, draft: _Draft) -> Logits:
         draft.signals.append(signals)
         if writer.stepper.is_end(token):
             return logits
-        logits = pair.ask_low((token,))
+        try:
+            logits = pair.ask_low((token,))
+        except ContextFull:  # what was drafted is still judged; the next round ends the reply
+            return logits
 
 
 def _judge_rows(pair: Pair, draft: _Draft, first: Logits | None) -> Logits:

@@ -65,7 +65,8 @@ class Writer:
         self._longest_stop = max((len(text) for text in self.job.stop), default=0)
         self.tracker = Tracker(self.job.gate, self.text_of)
         for token in self.job.prefix:
-            self._text.decode(self.stepper.piece(token))
+            self._tail += self._text.decode(self.stepper.piece(token))
+        self._tail = self._tail[-self._longest_stop :] if self._longest_stop else ""
         self.tokens.extend(self.job.prefix)
 
     def text_of(self, token: int) -> str:
@@ -109,6 +110,9 @@ class Writer:
         self._tail = (self._tail + text)[-self._longest_stop - len(text) - 1 :] if self._longest_stop else ""
         self.tracker.wrote(token, signals)
         self.tokens.append(token)
+        reason = self.ended(token)
+        if reason:  # a reply that ends inside a character shows that it does
+            text += self._text.decode(b"", final=True)
         return Step(
             token=token,
             text=text,
@@ -120,6 +124,7 @@ class Writer:
             why=why,
             seq=self.seq,
             alternatives=alternatives,
+            ends=reason in ("end", "stop"),
         )
 
     def ended(self, token: int) -> str:

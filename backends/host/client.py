@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import monotonic
 from typing import IO, Any
 
 from backends import errors
@@ -30,8 +31,11 @@ from backends.types import (
     LadderStatus,
     Message,
     Notice,
+    Prefill,
     Request,
     Step,
+    Timing,
+    Usage,
 )
 
 log = logging.getLogger("fovea.host")
@@ -61,6 +65,9 @@ class _Process:
                     self.answers.put(wire.read_answer(line))
                 except HostError as error:
                     log.error("%s", error)
+                    number = wire.number_of(line)
+                    if number is not None:  # whoever waits for this answer must not wait for ever
+                        self.answers.put((number, Failed("HostError", str(error))))
         self.popen.wait()
         self.answers.put((-1, HostDied(_how_it_ended(self.popen.returncode))))
 
@@ -81,6 +88,7 @@ class EngineHost:
         self._ladder: LadderSpec | None = None
         self._status: LadderStatus | None = None
         self._running = 0
+        self._closed = False
         atexit.register(self.close)
 
     @property
@@ -91,6 +99,7 @@ class EngineHost:
     def load(self, ladder: LadderSpec) -> LadderStatus:
         """Load a ladder, starting the host where needed."""
         with self._turn:
+            self._closed = False
             return self._load(ladder)
 
     def status(self) -> LadderStatus:
@@ -129,6 +138,12 @@ class EngineHost:
 
     def close(self) -> None:
         """End the host and wait for it; it is killed when it does not end by itself."""
+        self._closed = True  # a reply that is being written must not start another host
+        self._end()
+
+    # Inside -------------------------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is None:
             return
@@ -143,8 +158,6 @@ class EngineHost:
         except subprocess.TimeoutExpired:
             process.popen.kill()
             process.popen.wait()
-
-    # Inside -------------------------------------------------------------------------------------------------------
 
     def _start(self) -> _Process:
         root = str(Path(__file__).resolve().parents[2])
@@ -176,7 +189,7 @@ class EngineHost:
     def _load(self, ladder: LadderSpec) -> LadderStatus:
         self._ladder = ladder
         if not self._alive():
-            self.close()
+            self._end()
             self._process = self._start()
         try:
             status = self._exchange("load", ladder)
@@ -189,6 +202,8 @@ class EngineHost:
 
     def _ensure(self) -> None:
         """A living host with the ladder loaded."""
+        if self._closed:
+            raise HostError("The engine was closed.")
         if self._alive():
             return
         if self._ladder is None:
@@ -228,7 +243,7 @@ class EngineHost:
                     raise answer
                 if got != number and not (got == 0 and isinstance(answer, Failed)):
                     continue
-                finished = not isinstance(answer, Step) and type(answer).__name__ not in ("Prefill", "Notice")
+                finished = not isinstance(answer, Step | Prefill | Notice)
                 yield answer
         finally:
             if not finished:  # the listener went away: stop the work, and wait so that the next order starts clean
@@ -238,12 +253,17 @@ class EngineHost:
     def _drain(self, process: _Process, number: int) -> None:
         with suppress(HostDied):
             self._send(process, number, "cancel")
+        end = monotonic() + _CLOSE_S
         while True:
-            got, answer = process.answers.get()
+            try:
+                got, answer = process.answers.get(timeout=max(0.0, end - monotonic()))
+            except queue.Empty:  # work that cannot be stopped, such as loading: the next order starts a new host
+                process.popen.kill()
+                return
             if isinstance(answer, HostDied):
                 process.answers.put((-1, answer))
                 return
-            if got == number and isinstance(answer, Done | Failed):
+            if got == number and not isinstance(answer, Step | Prefill | Notice):
                 return
 
     def _send(self, process: _Process, number: int, op: str, value: object = None) -> None:
@@ -264,11 +284,17 @@ class EngineHost:
         while True:
             try:
                 self._ensure()
+                if reply.written_out():
+                    yield reply.done()
+                    return
                 for event in self._stream("run", reply.rest()):
                     yield from reply.take(event)
                 if reply.complete:
                     return
             except HostDied as died:
+                if self._closed:
+                    yield Failed("HostError", "The engine was closed.")
+                    return
                 log.warning("engine host died during a reply: %s", died)
                 reply.deaths += 1
                 if reply.deaths > _RESTARTS:
@@ -314,6 +340,8 @@ class _Reply:
         """Note what came; pass on what the listener should see."""
         if isinstance(event, Step):
             self._rows[event.seq].append(event.token)
+            if event.ends:
+                self._finished.add(event.seq)
         if not isinstance(event, Done):
             self.complete = isinstance(event, Failed)
             yield event
@@ -321,10 +349,20 @@ class _Reply:
         if self._died and self._row is not None:
             self._finished.add(self._row)
         stopped = event.reason == "cancelled"
-        self.complete = stopped or not self._died or len(self._finished) == len(self._rows)
+        self.complete = stopped or not self._died or self.written_out()
         if self.complete:
             written = sum(len(tokens) for tokens in self._rows.values())
             yield replace(event, usage=replace(event.usage, completion_tokens=written))
+
+    def written_out(self) -> bool:
+        """Whether nothing is left to write (the host may die between the last token and its ``Done``)."""
+        return self._died and len(self._finished) == len(self._rows)
+
+    def done(self) -> Done:
+        """The end of a reply whose host died just before it could say so."""
+        written = sum(len(tokens) for tokens in self._rows.values())
+        limit = any(len(tokens) >= self._request.max_tokens for tokens in self._rows.values())
+        return Done(Usage(0, 0, written), Timing(0.0, 0.0), "length" if limit else "end", self._request.decoder)
 
     def after_death(self, died: HostDied) -> Notice:
         """Prepare to go on; the line the person sees."""
@@ -338,11 +376,15 @@ class _Reply:
 
 
 def _open_log(path: Path) -> int:
-    """The host's log, started anew (the old one kept as ``.1``) when it has grown."""
+    """The host's log, started anew (the old one kept as ``.1``) when it has grown; or nowhere."""
     with suppress(OSError):
         if path.stat().st_size > _LOG_BYTES:
             path.replace(path.with_name(path.name + ".1"))
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        log.warning("the engine's log cannot be written: %s", error)
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 def _error_of(failed: Failed) -> BackendError:

@@ -7,6 +7,7 @@ The values are the dataclasses of ``backends.types``, checked by pydantic on arr
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -114,6 +115,12 @@ def read_order(line: bytes) -> tuple[int, str, Any]:
         return int(raw["id"]), op, value
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise HostError(f"The engine host got an order it cannot read: {error}") from error
+
+
+def number_of(line: bytes) -> int | None:
+    """The id of a line whose value cannot be read, if that much can be told."""
+    found = re.match(rb'{"id":(\d+),', line)
+    return int(found.group(1)) if found else None
 
 
 def read_answer(line: bytes) -> tuple[int, Any]:

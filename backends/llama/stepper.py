@@ -275,7 +275,10 @@ class LlamaStepper:
             return
         if code != _NO_SLOT:
             for feed in feeds:  # cut off what an aborted or failed decode left behind
-                self._llama.llama_memory_seq_rm(self._memory, feed.seq, self._lengths[feed.seq], -1)
+                if not self._llama.llama_memory_seq_rm(self._memory, feed.seq, self._lengths[feed.seq], -1):
+                    # A recurrent state cannot be cut back, and now holds an unknown part of the batch.
+                    self._llama.llama_memory_seq_rm(self._memory, feed.seq, -1, -1)
+                    self._lengths[feed.seq] = 0
         if code == _ABORTED:
             raise Cancelled("Stopped.")
         if code == _NO_SLOT:

@@ -97,6 +97,25 @@ class Vocab:
         return self.tokenize(message.content) != self.tokenize(message.content, special=True)
 
     def _render(self, messages: list[dict[str, str]]) -> str:
+        """The template's text; a system message goes into the first user message where the template refuses it.
+
+        Raises:
+            LoadError: the template refuses these messages altogether.
+        """
+        from jinja2 import TemplateError
+
+        try:
+            return self._fill(messages)
+        except TemplateError as error:
+            merged = _system_merged(messages)
+            if merged == messages:
+                raise LoadError(f"The model's chat template refuses this conversation: {error}.") from error
+        try:
+            return self._fill(merged)
+        except TemplateError as error:
+            raise LoadError(f"The model's chat template refuses this conversation: {error}.") from error
+
+    def _fill(self, messages: list[dict[str, str]]) -> str:
         bos, eos = (self._text(getter(self._vocab)) for getter in self._edges)
         text: str = self._compiled.render(
             messages=messages,
@@ -133,3 +152,11 @@ class Vocab:
             return environment.from_string(self.template or CHATML)
         except TemplateError as error:
             raise LoadError(f"The model's chat template cannot be read ({error}).") from error
+
+
+def _system_merged(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The same conversation without a system role: its text stands at the beginning of the first user message."""
+    if len(messages) < 2 or messages[0]["role"] != "system" or messages[1]["role"] != "user":
+        return messages
+    first = {"role": "user", "content": messages[0]["content"] + "\n\n" + messages[1]["content"]}
+    return [first, *messages[2:]]

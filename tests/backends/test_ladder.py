@@ -225,3 +225,40 @@ def test_confirmed_and_overruled_are_what_they_say():
         if lows:
             assert (lows[0].token == step.token) == (step.why is Why.CONFIRMED)
     assert {step.why for step in steps} == {Why.SPOKE, Why.CONFIRMED, Why.OVERRULED}
+
+
+def test_replies_are_not_cut_short_by_conversations_that_are_only_kept():
+    lad, steppers = ladder()
+    talk: tuple[Message, ...] = (Message("user", "a" * 100),)
+    for turn in range(5):  # each turn reads high and hands a whole cache down
+        events = run(lad, messages=talk, high="16-bit", decoder=Decoder.GATED, gate=Gate(0.1), max_tokens=30)
+        assert events[-1].reason == "length", turn
+        assert len(tokens(events)) == 30
+        talk = (*talk, Message("assistant", "", tuple(tokens(events))), Message("user", "bc" * 10))
+    assert steppers["4-bit"].sequences() == 1
+
+
+def test_a_context_that_really_is_full_is_said():
+    lad, _ = ladder()
+    events = run(lad, messages=(Message("user", "a" * 490),), max_tokens=60)
+    assert events[-1].reason == "context"
+    assert any(isinstance(event, Notice) and "context of 512 tokens is full" in event.text for event in events)
+
+
+def test_two_conversations_in_turn_both_stay_cached():
+    lad, steppers = ladder()
+    first, second = ((Message("user", "a" + letter * 120),) for letter in "bc")
+    for talk in (first, second):
+        run(lad, messages=talk)
+    before = steppers["4-bit"].fed
+    done = run(lad, messages=first)[-1]
+    assert done.usage.cached_tokens == done.usage.prompt_tokens - 1
+    assert steppers["4-bit"].fed - before <= 21
+
+
+def test_numbers_that_are_not_finite_are_one_clear_line():
+    lad, steppers = ladder()
+    steppers["4-bit"].table[...] = float("nan")
+    event = run(lad)[-1]
+    assert isinstance(event, Failed)
+    assert "not finite" in event.text

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import HostError, LoadError, ModelFileError
+from backends.errors import HostDied, HostError, LoadError, ModelFileError
 from backends.host import EngineHost, wire
+from backends.host.client import _Reply
 from backends.types import (
     Decoder,
     Done,
@@ -236,3 +237,67 @@ def test_the_hosts_log_is_bounded(tiny_tiers, tmp_path, monkeypatch):
     host.close()
     assert (tmp_path / "engine.log.1").stat().st_size == 200
     assert log.stat().st_size < 200
+
+
+def step(token, seq=0, ends=False):
+    return Step(token, "x", "4-bit", 1.0, 0.0, 1.0, 0.0, seq=seq, ends=ends)
+
+
+def test_continuations_that_ended_before_the_host_died_are_left_alone():
+    reply = _Reply(Request(TALK, "4-bit", max_tokens=10, n=2))
+    for event in (step(5), step(6, 1), step(99, ends=True), step(7, 1)):
+        list(reply.take(event))
+    reply.after_death(HostDied("killed"))
+    rest = reply.rest()
+    assert (rest.first_seq, rest.prefix) == (1, (6, 7))
+
+
+def test_a_host_that_dies_between_the_last_token_and_its_end_still_ends_well():
+    reply = _Reply(Request(TALK, "4-bit", max_tokens=2))
+    for event in (step(5), step(6)):
+        list(reply.take(event))
+    reply.after_death(HostDied("killed"))
+    assert reply.written_out()
+    assert (reply.done().reason, reply.done().usage.completion_tokens) == ("length", 2)
+
+
+def test_closing_during_a_reply_starts_no_new_host(tiny_tiers):
+    host = EngineHost()
+    host.load(spec(tiny_tiers, "4-bit"))
+    pid, events = host.pid, []
+    for event in host.run(Request(TALK, "4-bit", max_tokens=900)):
+        events.append(event)
+        if len(tokens(events)) == 3:
+            host.close()
+    assert isinstance(events[-1], Failed | Done)
+    assert host.pid is None
+    assert gone(pid)
+
+
+def test_an_interrupted_load_does_not_hang(tiny_tiers, monkeypatch):
+    host = EngineHost()
+    host.load(spec(tiny_tiers, "4-bit"))
+    stream = host._stream("load", spec(tiny_tiers, "4-bit", "16-bit"))
+    real = host._process.answers.get
+
+    def interrupt(*args, **kwargs):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(host._process.answers, "get", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        next(stream)
+    assert real
+    assert host.count(TALK) > 0
+    host.close()
+
+
+def test_a_log_that_cannot_be_written_does_not_stop_the_engine(tiny_tiers, tmp_path):
+    host = EngineHost(tmp_path)  # a directory
+    assert host.load(spec(tiny_tiers, "4-bit")).loaded() == ["4-bit"]
+    host.close()
+
+
+def test_an_answer_that_cannot_be_read_fails_its_request():
+    assert wire.number_of(b'{"id":12,"type":"Step","value":{"p":null}}') == 12
+    assert wire.number_of(b"garbage") is None

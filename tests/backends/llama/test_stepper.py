@@ -134,3 +134,20 @@ def test_close_twice_is_fine(tiny_tiers):
     stepper.close()
     stepper.close()
     time.sleep(0)
+
+
+@pytest.mark.parametrize("system", [True, False])
+def test_a_template_that_refuses_the_system_role_gets_it_in_the_first_message(tmp_path, monkeypatch, system):
+    from backends.llama import vocab
+    from backends.models.random_gguf import Shape, write_random
+
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    monkeypatch.setattr("backends.models.random_gguf.CHATML", refusing + vocab.CHATML)
+    stepper = LlamaStepper(write_random(tmp_path / "m.gguf", Shape(context=512)), LlamaOptions(ctx=256, threads=2))
+    messages = [Message("system", "Be brief.")] * system + [Message("user", "Hi")]
+    text = b"".join(stepper.piece(token) for token in stepper.chat_prompt(messages)).decode()
+    assert "Hi" in text
+    assert ("Be brief." in text) == system
+    with pytest.raises(LoadError, match="no system role"):
+        stepper.chat_prompt([Message("system", "alone")])
+    stepper.close()
