@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
@@ -49,6 +50,7 @@ def look_closer(  # noqa: PLR0913  # the contract of the screens, plus what it w
         start, end = span[0], len(steps) if span[1] is None else span[1]
         if not 0 <= start < end <= len(steps):
             raise TurnError(f"The span {start}..{end} is not in the reply, which has {len(steps)} tokens")
+        start = _unit_start(steps, start)
         kept = steps[:start]
         rest = max(longest, len(steps)) - end
         stages = [Stage(Plan(wanted), end - start), Stage(Plan(speaking), max(rest, 1))]
@@ -95,11 +97,12 @@ def continue_spec(desk: Desk, reply: Node, text: str) -> Spec:
     desk.ladder()
     kept: list[Step] = []
     at = 0
-    for step in reply.steps:
-        if not step.text or not text.startswith(step.text, at):
+    for unit in _units(reply.steps):
+        said = "".join(step.text for step in unit)
+        if not said or not text.startswith(said, at):
             break
-        kept.append(step)
-        at += len(step.text)
+        kept += unit
+        at += len(said)
     return Spec(reply.parent, kept=[*kept, *_typed(desk, text[at:])], author=EDITED, recall=False, review=False)
 
 
@@ -112,14 +115,48 @@ def steps_of(desk: Desk, reply: Node) -> list[Step]:
 
 
 def _typed(desk: Desk, text: str) -> list[Step]:
-    """Steps for text a person wrote: the first carries all of it, since tokens alone do not say where they end."""
-    if not text:
-        return []
-    tokens = desk.engine.tokenize(text)
+    """Steps for text a person wrote, in units of words: the first token of a unit carries its text.
+
+    Tokens alone do not say where they end. Where the words give other tokens than the whole text, it is one unit.
+    """
+    words = re.findall(r"\s*\S+|\s+", text)
+    units = [(word, desk.engine.tokenize(word)) for word in words]
+    whole = desk.engine.tokenize(text) if text else []
+    if [token for _, tokens in units for token in tokens] != whole:
+        units = [(text, whole)]
     return [
-        Step(token, text if at == 0 else "", EDITED, p=1.0, entropy=0.0, margin=0.0, density=0.0)
+        Step(token, word if at == 0 else "", EDITED, p=1.0, entropy=0.0, margin=0.0, density=0.0)
+        for word, tokens in units
         for at, token in enumerate(tokens)
     ]
+
+
+def _units(steps: Sequence[Step]) -> list[list[Step]]:
+    """Steps whose text belongs together: a typed word, or the tokens that make up one character."""
+    units: list[list[Step]] = []
+    halves: list[Step] = []
+    for step in steps:
+        if step.tier == EDITED:
+            if step.text or not units or units[-1][-1].tier != EDITED:
+                units.append([step])
+            else:
+                units[-1].append(step)
+            continue
+        halves.append(step)
+        if step.text:
+            units.append(halves)
+            halves = []
+    return [*units, halves] if halves else units
+
+
+def _unit_start(steps: Sequence[Step], at: int) -> int:
+    """The first step of the unit that step ``at`` belongs to."""
+    first = 0
+    for unit in _units(steps):
+        if first + len(unit) > at:
+            return first
+        first += len(unit)
+    return first
 
 
 def pick(desk: Desk, state: State, chosen: Node, among: Sequence[Node], *, blind: bool) -> None:

@@ -8,6 +8,7 @@ without moving the cursor.
 from __future__ import annotations
 
 import contextlib
+import io
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from agent.errors import AgentError
 from agent.events import Asked, Finished, Said, Started, Stopped, TurnEvent, Wrote
 from agent.values import Ask, Node
+from agent.writing import listening
 from backends.errors import BackendError
 from memory.errors import MemoryRoomError
 from tui.render.harmless import HarmlessStream, harmless, one_line
@@ -43,6 +45,9 @@ def terminal_read(prompt: str) -> str:
             import readline  # noqa: F401  # importing it gives input() history and editing
 
         return input(prompt)
+    # In some locales Python lets bytes that are not UTF-8 pass as surrogates; they must be refused, not answered.
+    if isinstance(sys.stdin, io.TextIOWrapper) and sys.stdin.errors != "strict":
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
     line = sys.stdin.readline()
     if not line:
         raise EOFError
@@ -95,8 +100,8 @@ class LineMode:
     def follow(self, events: Iterable[TurnEvent], *, stream: bool = True) -> None:
         """Show a turn as it happens (``stream=False``: only its result). Ctrl-C stops it."""
         asks: list[Ask] = []
-        with self._stoppable():
-            for event in _spoken(events, self.write if stream else None):
+        with self._stoppable(), listening(iter(events)) as told:
+            for event in _spoken(told, self.write if stream else None):
                 if isinstance(event, Said):
                     self.line(f"[{event.text}]")
                 elif isinstance(event, Started) and event.passages:

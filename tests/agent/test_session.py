@@ -399,3 +399,17 @@ def test_the_prompt_has_the_form_the_built_in_model_is_trained_on(open_fovea):
     session = open_fovea(memory=Noting()).session()
     list(session.send("Where?"))
     assert session.prompt()[0].content == formats.system_prompt(notes=["The key is in the hall."])
+
+
+def test_an_edited_reply_can_be_continued_again_and_repaired(open_fovea):
+    fovea = open_fovea("I like red apples", "ignored ignored and pears", "ignored ignored ignored too", "x y z")
+    session = fovea.session()
+    list(session.send("Q"))
+    (first,) = list(session.continue_from(session.head, "We love green tea"))[-1].replies
+    assert "".join(step.text for step in first.steps) == first.text
+    (second,) = list(session.continue_from(first.id, "We love green tea, hot"))[-1].replies
+    assert second.text.startswith("We love green tea, hot")
+    assert fovea.engine.text_of(fovea.engine.requests[-1].prefix) == "We love green tea, hot"
+    (repaired,) = list(session.look_closer(second.id, scope=Scope.SPAN, start=2, end=3))[-1].replies
+    assert repaired.text.startswith("We love ")
+    assert "green" not in repaired.text

@@ -124,10 +124,19 @@ def _closer(session: Session, first: Node, scope: str, *, live: bool) -> Outcome
 
 def _listen(events: Iterable[TurnEvent], *, live: bool) -> Outcome:
     """Follow a turn; with ``live`` its text goes to standard output as it comes."""
-    from agent.events import Asked, Finished, Said, Stopped, Wrote
+    from agent.writing import listening
 
     outcome = Outcome()
     write = _writer() if live else None
+    # Closed here and not when it is forgotten: a reader that goes away must not cost the partial reply.
+    with listening(iter(events)) as told:
+        _follow(told, outcome, write)
+    return outcome
+
+
+def _follow(events: Iterable[TurnEvent], outcome: Outcome, write: Callable[[str], None] | None) -> None:
+    from agent.events import Asked, Finished, Said, Stopped, Wrote
+
     for event in events:
         if isinstance(event, Wrote) and write:
             write(event.step.text)
@@ -142,7 +151,6 @@ def _listen(events: Iterable[TurnEvent], *, live: bool) -> Outcome:
     if write:
         write("")
         click.echo()
-    return outcome
 
 
 def _writer() -> Callable[[str], None]:

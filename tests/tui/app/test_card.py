@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
+
 import pytest
 
 from agent.values import Ask, Policy, Scope
@@ -89,10 +92,13 @@ async def test_always_looks_closer_from_now_on(opened: Open) -> None:
 
 
 async def test_the_card_waits_while_the_person_writes(opened: Open) -> None:
-    async with opened([dense("1132")], **ASKING) as driver:
+    hold = threading.Event()
+    held = replace(dense("1132"), token_s=1)
+    async with opened([held], wait=lambda s: hold.wait(10) if s else None, **ASKING) as driver:
         await driver.type("When?")
         await driver.press("enter")
         driver.chat.prompt.insert("and then")
+        hold.set()
         await driver.until(lambda: driver.chat.query(Card) and not driver.chat.busy)
         assert driver.chat.prompt.has_focus
         await driver.press("ctrl+t")
