@@ -21,7 +21,7 @@ chat: $(VENV)/.chat
 	@$(BIN)/fovea chat
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
