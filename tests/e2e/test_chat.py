@@ -113,6 +113,7 @@ def test_a_second_fovea_on_the_same_data_says_that_it_only_reads(program, termin
     one.until(lambda text: "Ask something" in text, "the first paint")
     two = terminal("--plain")
     two.until(lambda text: "Nothing can be saved: another fovea" in text, "the explanation")
+    two.until(lambda text: text.rstrip().endswith(">"), "the prompt: an end of input before it would be lost")
     two.child.sendeof()
     assert two.ended() == 0
 
