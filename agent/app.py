@@ -22,9 +22,6 @@ from agent.values import PickStats, SessionInfo
 from backends.engine import Engine
 from backends.types import LadderSpec, LadderStatus
 
-ENGINE_LOG_BYTES = 1_000_000
-"""What engines print is kept up to this size, then begun anew."""
-
 
 class Fovea:
     """One per process. Use as a context manager, or call ``close``."""
@@ -173,10 +170,7 @@ def _host(folders: Folders, tree: Tree) -> Engine:
 
     if tree.read_only or not folders.data.is_dir():
         return EngineHost()
-    printed = folders.data / "engine.log"
-    if printed.exists() and printed.stat().st_size > ENGINE_LOG_BYTES:
-        printed.unlink()
-    return EngineHost(printed)
+    return EngineHost(folders.data / "engine.log")
 
 
 def _memory(settings: Settings, folders: Folders, tree: Tree) -> Memory:

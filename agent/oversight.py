@@ -132,4 +132,4 @@ def predicted_seconds(situation: Situation, tier: str, write: int, read: int = 0
 
 
 def _shown(step: Step) -> str:
-    return f"“{step.text.strip() or step.text!r}”"
+    return f"“{step.text.strip()}”" if step.text.strip() else repr(step.text)

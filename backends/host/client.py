@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import IO, Any
@@ -21,9 +21,8 @@ from typing import IO, Any
 from backends import errors
 from backends.errors import BackendError, HostDied, HostError
 from backends.host import wire
+from backends.host.reply import RESTARTS, Reply
 from backends.types import (
-    Decoder,
-    Done,
     Event,
     Failed,
     ForkMap,
@@ -34,14 +33,9 @@ from backends.types import (
     Prefill,
     Request,
     Step,
-    Timing,
-    Usage,
 )
 
 log = logging.getLogger("fovea.host")
-
-_RESTARTS = 2
-"""How often one request may lose its host before it is given up."""
 
 _LOG_BYTES = 2_000_000
 """Size at which the host's log is started anew."""
@@ -110,7 +104,7 @@ class EngineHost:
         return status
 
     def run(self, request: Request) -> Iterator[Event]:
-        """Write; survives the death of the host (see ``_Reply``)."""
+        """Write; survives the death of the host (see ``backends.host.reply``)."""
         with self._turn:
             yield from self._run(request)
 
@@ -280,7 +274,7 @@ class EngineHost:
             raise HostDied(_how_it_ended(process.popen.poll())) from error
 
     def _run(self, request: Request) -> Iterator[Event]:
-        reply = _Reply(request)
+        reply = Reply(request)
         while True:
             try:
                 self._ensure()
@@ -297,82 +291,13 @@ class EngineHost:
                     return
                 log.warning("engine host died during a reply: %s", died)
                 reply.deaths += 1
-                if reply.deaths > _RESTARTS:
+                if reply.deaths > RESTARTS:
                     yield Failed("HostDied", f"The engine ended again and again ({died}); the partial reply is kept.")
                     return
                 yield reply.after_death(died)
             except BackendError as error:
                 yield Failed(type(error).__name__, str(error))
                 return
-
-
-class _Reply:
-    """A request and what has come of it, so that it can be sent again with what is missing."""
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._rows: dict[int, list[int]] = {request.first_seq + i: [] for i in range(request.n)}
-        self._row: int | None = None
-        """The continuation being finished alone after a death; None while all run together."""
-        self._finished: set[int] = set()
-        self._before = 0
-        """Tokens written before the last death."""
-        self._died = False
-        self.deaths = 0
-        self.complete = False
-
-    def rest(self) -> Request:
-        """The request for what is still to be written."""
-        if not self._died:
-            return self._request
-        open_rows = [row for row in self._rows if row not in self._finished]
-        self._row = open_rows[0]
-        written = self._rows[self._row]
-        return replace(
-            self._request,
-            prefix=(*self._request.prefix, *written),
-            max_tokens=max(1, self._request.max_tokens - len(written)),
-            n=1,
-            first_seq=self._row,
-        )
-
-    def take(self, event: Event) -> Iterator[Event]:
-        """Note what came; pass on what the listener should see."""
-        if isinstance(event, Step):
-            self._rows[event.seq].append(event.token)
-            if event.ends:
-                self._finished.add(event.seq)
-        if not isinstance(event, Done):
-            self.complete = isinstance(event, Failed)
-            yield event
-            return
-        if self._died and self._row is not None:
-            self._finished.add(self._row)
-        stopped = event.reason == "cancelled"
-        self.complete = stopped or not self._died or self.written_out()
-        if self.complete:
-            written = sum(len(tokens) for tokens in self._rows.values())
-            yield replace(event, usage=replace(event.usage, completion_tokens=written))
-
-    def written_out(self) -> bool:
-        """Whether nothing is left to write (the host may die between the last token and its ``Done``)."""
-        return self._died and len(self._finished) == len(self._rows)
-
-    def done(self) -> Done:
-        """The end of a reply whose host died just before it could say so."""
-        written = sum(len(tokens) for tokens in self._rows.values())
-        limit = any(len(tokens) >= self._request.max_tokens for tokens in self._rows.values())
-        return Done(Usage(0, 0, written), Timing(0.0, 0.0), "length" if limit else "end", self._request.decoder)
-
-    def after_death(self, died: HostDied) -> Notice:
-        """Prepare to go on; the line the person sees."""
-        self._died = True
-        limit = self._request.max_tokens
-        self._finished |= {row for row, tokens in self._rows.items() if len(tokens) >= limit}
-        if self.deaths >= _RESTARTS and self._request.decoder is not Decoder.PLAIN:
-            self._request = replace(self._request, decoder=Decoder.PLAIN, high="", read_high=False)
-            return Notice(f"The engine ended again ({died}); the reply goes on at {self._request.tier} alone.")
-        return Notice(f"The engine ended ({died}) and was restarted; the reply goes on.")
 
 
 def _open_log(path: Path) -> int:

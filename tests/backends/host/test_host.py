@@ -12,7 +12,7 @@ import pytest
 
 from backends.errors import HostDied, HostError, LoadError, ModelFileError
 from backends.host import EngineHost, wire
-from backends.host.client import _Reply
+from backends.host.reply import Reply
 from backends.types import (
     Decoder,
     Done,
@@ -244,7 +244,7 @@ def step(token, seq=0, ends=False):
 
 
 def test_continuations_that_ended_before_the_host_died_are_left_alone():
-    reply = _Reply(Request(TALK, "4-bit", max_tokens=10, n=2))
+    reply = Reply(Request(TALK, "4-bit", max_tokens=10, n=2))
     for event in (step(5), step(6, 1), step(99, ends=True), step(7, 1)):
         list(reply.take(event))
     reply.after_death(HostDied("killed"))
@@ -253,7 +253,7 @@ def test_continuations_that_ended_before_the_host_died_are_left_alone():
 
 
 def test_a_host_that_dies_between_the_last_token_and_its_end_still_ends_well():
-    reply = _Reply(Request(TALK, "4-bit", max_tokens=2))
+    reply = Reply(Request(TALK, "4-bit", max_tokens=2))
     for event in (step(5), step(6)):
         list(reply.take(event))
     reply.after_death(HostDied("killed"))
