@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from agent import ladder as ladders
 from agent import paths
 from agent.desk import Desk, State
+from agent.errors import TurnError
 from agent.oversight import Overseer
 from agent.paths import Folders
 from agent.policy.lazy import LazyOverseer
@@ -20,6 +24,7 @@ from agent.text import new_session_id
 from agent.tree import Tree
 from agent.values import PickStats, SessionInfo
 from backends.engine import Engine
+from backends.errors import LoadError
 from backends.types import LadderSpec, LadderStatus
 
 
@@ -34,7 +39,7 @@ class Fovea:
         engine: Engine,
         memory: Memory,
         overseer: Overseer,
-        spec: LadderSpec | None = None,
+        given: Collection[str] = (),
     ) -> None:
         self.settings = settings
         self.folders = folders
@@ -44,8 +49,11 @@ class Fovea:
         self.overseer = overseer
         self.progress: ladders.Progress | None = None
         """Told of tiers that are being made while the ladder loads."""
-        self._spec = spec
+        self._given = frozenset(given)
+        """Parts that are not made from the settings: ``engine``, ``memory``, ``overseer``."""
+        self._spec: LadderSpec | None = None
         self._status: LadderStatus | None = None
+        self._loaded_from: Settings | None = None
         self._loading = threading.Lock()
         self._desk = Desk(
             settings=settings,
@@ -55,7 +63,7 @@ class Fovea:
             memory=memory,
             overseer=overseer,
             ladder=self.ladder,
-            loaded=lambda: self._status,
+            loaded=lambda: self._status if self.ladder_current else None,
         )
 
     @classmethod
@@ -84,6 +92,7 @@ class Fovea:
         """
         folders = folders or paths.find(settings.folders.data, settings.folders.cache)
         tree = Tree.in_memory() if unsaved else Tree.open(folders.conversations, folders.writer_lock)
+        parts = {"engine": engine, "memory": memory, "overseer": overseer}
         try:
             return cls(
                 settings,
@@ -92,7 +101,7 @@ class Fovea:
                 engine if engine is not None else _engine(settings, folders, tree),
                 memory if memory is not None else _memory(settings, folders, tree),
                 overseer if overseer is not None else _overseer(settings, folders),
-                LadderSpec(()) if engine is not None else None,
+                [name for name, part in parts.items() if part is not None],
             )
         except BaseException:
             tree.close()
@@ -128,17 +137,83 @@ class Fovea:
         """How often the person preferred ``tier`` in blind picks."""
         return self.tree.ledger.pick_stats(tier)
 
+    @property
+    def ladder_current(self) -> bool:
+        """Whether a ladder is loaded and is still the one that the settings describe."""
+        return self._loaded_from is not None and ladders.same(self._loaded_from, self.settings)
+
     def ladder(self) -> LadderStatus:
         """The loaded ladder; loads it first when needed (blocking, from any thread).
+
+        Where the settings describe another ladder by now, the engine host is restarted with that one.
 
         Raises:
             BackendError: No tier can be loaded; the text says why.
         """
         with self._loading:
+            if self._status is None or not self.ladder_current:
+                self._load()
             if self._status is None:
-                spec = self._spec or ladders.build(self.settings, self.folders, self.progress)
-                self._status = self.engine.load(spec)
+                raise LoadError("The ladder was not loaded")
             return self._status
+
+    def _load(self) -> None:
+        settings = self.settings
+        if self._status is not None:
+            self._status = self._loaded_from = None
+            self._renew_engine()
+        given = "engine" in self._given  # it brings its own ladder
+        self._spec = LadderSpec(()) if given else ladders.build(settings, self.folders, self.progress)
+        self._status = self.engine.load(self._spec)
+        self._loaded_from = settings
+
+    def _renew_engine(self) -> None:
+        """A new host rather than the old one with another model: its memory is surely free again."""
+        if "engine" not in self._given:
+            self.engine.close()
+            self.engine = self._desk.engine = _engine(self.settings, self.folders, self.tree)
+        self._desk.model = ladders.model_name(self.settings)
+
+    def rest(self, tier: str, resting: bool) -> LadderStatus:
+        """Free the memory of a tier, or load it again; the others stay as they are (blocking).
+
+        Raises:
+            TurnError: it is the last one that is loaded, or a server.
+            BackendError: it cannot be loaded.
+        """
+        status = self.ladder()
+        if resting and status.loaded() == [tier]:
+            raise TurnError(f"{tier} is the only tier that is loaded; load another one first")
+        with self._loading:
+            spec = self._spec or LadderSpec(())
+            if any(one.name == tier and one.backend == ladders.REMOTE for one in spec.tiers):
+                raise TurnError(f"{tier} is a server: nothing of it is in memory here")
+            names = [name for name in spec.resting if name != tier] + ([tier] if resting else [])
+            self._spec = replace(spec, resting=tuple(names))
+            self._status = self.engine.load(self._spec)
+            return self._status
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Go on with other settings, by dotted key; nothing is written to the file.
+
+        Most count at once, policy and budget in new conversations. What describes the ladder counts with the next
+        ``ladder``, which loads it anew; folders count when the program is started again.
+
+        Raises:
+            SettingsError: A key or value is wrong; nothing was changed.
+        """
+        before, after = self.settings, self.settings.with_values(dict(changes))
+        self.settings = self._desk.settings = after
+        if after.policy.calibration != before.policy.calibration and "overseer" not in self._given:
+            self.overseer = self._desk.overseer = _overseer(after, self.folders)
+        if after.memory != before.memory and "memory" not in self._given:
+            self.memory.close()
+            self.memory = self._desk.memory = _memory(after, self.folders, self.tree)
+            self.memory.start()
+        if after.log_level != before.log_level:
+            from agent import logs
+
+            logs.set_level(after.log_level)
 
     def close(self) -> None:
         """End the engine host, commit what is left, give the writer lock back."""

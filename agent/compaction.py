@@ -31,10 +31,12 @@ def events(desk: Desk, state: State) -> Iterator[TurnEvent]:
         raise TurnError("There is not enough conversation to fold yet")
     longest = min(SUMMARY_TOKENS, ladder.ctx // 8)
     instruction = INSTRUCTION.format(words=longest // 2)
-    messages = _that_fit(desk, nodes, instruction, Room(ladder.ctx, longest))
+    messages, left_out = _that_fit(desk, nodes, instruction, Room(ladder.ctx, longest))
     tier = desk.speaking_tier(ladder)
     request = Request(messages, tier, Decoder.PLAIN, sampling=desk.sampling(), max_tokens=longest, session=state.id)
     yield Started(nodes[-1], desk.engine.count(messages), 0)
+    if left_out:
+        yield Said(f"The oldest {left_out:,} messages do not fit into the request; the summary will be without them")
     steps: list[Step] = []
     problem, reason = "The engine ended without saying why", ""
     with listening(desk.engine.run(request)) as stream:
@@ -77,15 +79,28 @@ def events(desk: Desk, state: State) -> Iterator[TurnEvent]:
     yield Finished((node,))
 
 
-def _that_fit(desk: Desk, nodes: Sequence[Node], instruction: str, room: Room) -> tuple[Message, ...]:
-    """The newest messages that fit together with the instruction."""
+def _that_fit(desk: Desk, nodes: Sequence[Node], instruction: str, room: Room) -> tuple[tuple[Message, ...], int]:
+    """The newest messages that fit together with the instruction, and how many older ones do not."""
     spoken = [node for node in nodes if node.text]
-    for start in range(len(spoken)):
-        said = "\n\n".join(f"{_speaker(node)}: {node.text}" for node in spoken[start:])
-        messages = (Message("user", f"{said}\n\n{instruction}"),)
-        if desk.engine.count(messages) <= room.limit:
-            return messages
-    raise TurnError("Not even the newest message fits into the context together with the request for a summary")
+
+    def build(newest: int) -> tuple[Message, ...]:
+        said = "\n\n".join(f"{_speaker(node)}: {node.text}" for node in spoken[len(spoken) - newest :])
+        return (Message("user", f"{said}\n\n{instruction}"),)
+
+    def fits(newest: int) -> bool:
+        return desk.engine.count(build(newest)) <= room.limit
+
+    if not fits(1):
+        raise TurnError("Not even the newest message fits into the context together with the request for a summary")
+    # Doubling, then halving: a conversation of thousands of messages must not be counted whole, let alone repeatedly.
+    fit, too_many = 1, 2
+    while too_many <= len(spoken) and fits(too_many):
+        fit, too_many = too_many, too_many * 2
+    too_many = min(too_many, len(spoken) + 1)
+    while too_many - fit > 1:
+        middle = (fit + too_many) // 2
+        fit, too_many = (middle, too_many) if fits(middle) else (fit, middle)
+    return build(fit), len(spoken) - fit
 
 
 def _speaker(node: Node) -> str:

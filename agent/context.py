@@ -17,6 +17,8 @@ from memory.safety import as_quotation, one_line
 
 Count = Callable[[Sequence[Message]], int]
 """Prompt tokens of messages in the model's template."""
+MOST_CHARS = 24
+"""More characters than tokens have on average in any text: what is longer than this cannot fit and is not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,10 @@ def pack(
     wanted = [p for p in passages if p.enabled]
     kept = list(wanted)
     starts = [i for i, node in enumerate(rest) if node.role == "user"] or [0]
+    head = _system_that_fits(system, notes, folded, count, room)
 
     def build(start: int) -> tuple[Message, ...]:
-        return _messages(_system(system, notes, folded), rest[start:], kept)
+        return _messages(head, rest[start:], kept)
 
     while count(build(starts[-1])) > room.limit and kept:
         kept.pop()
@@ -122,16 +125,33 @@ def _first_that_fits(
 
     Moving the start by one message every turn would recompute the whole prompt every turn.
     """
-    if count(build(starts[at])) <= room.limit:
+    messages = build(starts[at])
+    if _may_fit(messages, room) and count(messages) <= room.limit:
         return starts[at]
-    low, high = at + 1, len(starts) - 1
+    # Towards the oldest in growing steps, then halves: of a conversation of thousands of messages only about as much is
+    # counted as fits.
+    last, width = len(starts) - 1, 1
+    while last - width > at and count(build(starts[last - width])) <= room.limit:
+        width *= 2
+    low = max(at, last - width) + 1
+    comfortable = room.limit - room.limit // 4
+    return starts[_first(low, last, lambda position: count(build(starts[position])) <= comfortable)]
+
+
+def _first(low: int, high: int, fits: Callable[[int], bool]) -> int:
+    """The first number from ``low`` on that fits, where everything after it does too; ``high`` when none does."""
     while low < high:
         middle = (low + high) // 2
-        if count(build(starts[middle])) <= room.limit - room.limit // 4:
+        if fits(middle):
             high = middle
         else:
             low = middle + 1
-    return starts[low]
+    return low
+
+
+def _may_fit(messages: Sequence[Message], room: Room) -> bool:
+    """Whether counting is worth it: no tokenizer puts this many characters into one token on average."""
+    return sum(len(message.content) for message in messages) <= MOST_CHARS * room.limit
 
 
 def _position(rest: Sequence[Node], starts: Sequence[int], window: int | None) -> int:
@@ -144,13 +164,31 @@ def _split_at_summary(nodes: Sequence[Node]) -> tuple[Sequence[Node], Sequence[N
     return nodes[: last + 1], nodes[last + 1 :]
 
 
-def _system(system: str, notes: str, folded: Sequence[Node]) -> str:
+def _system_that_fits(system: str, notes: str, folded: Sequence[Node], count: Count, room: Room) -> str:
+    """The system message; the person's own words from before the summary take at most half of the room.
+
+    The oldest give way first, and the prompt says how many: the summary stands for them.
+    """
+    own = [node.text.strip() for node in folded if node.role == "user"]
+
+    def text(first: int) -> str:
+        return _system(system, notes, folded, own[first:], first)
+
+    def fits(first: int) -> bool:
+        messages = (Message("system", text(first)),)
+        return _may_fit(messages, room) and count(messages) <= room.limit // 2
+
+    return text(0 if not own else _first(0, len(own), fits))
+
+
+def _system(system: str, notes: str, folded: Sequence[Node], own: Sequence[str], left_out: int) -> str:
     # One line end before the notes: the form the built-in model is trained on.
     parts = [f"{system.strip()}\nNotes:\n{notes.strip()}".lstrip() if notes.strip() else system.strip()]
     if folded:
         parts.append(f"Earlier in this conversation:\n{folded[-1].text.strip()}")
-        said = "\n".join(f"- {node.text.strip()}" for node in folded if node.role == "user")
-        parts.append(f"The person's own words so far:\n{said}")
+    if own:
+        which = f" (the oldest {left_out:,} are only in the summary)" if left_out else ""
+        parts.append(f"The person's own words so far{which}:\n" + "\n".join(f"- {said}" for said in own))
     return "\n\n".join(part for part in parts if part)
 
 

@@ -34,9 +34,9 @@ class State:
     writing: threading.Lock = field(default_factory=threading.Lock)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Desk:
-    """The parts a conversation works with."""
+    """The parts a conversation works with. ``Fovea.change`` puts others in their place."""
 
     settings: Settings
     model: str
@@ -59,7 +59,7 @@ class Desk:
         """The tier itself when it can be used. Raises TurnError with the reason when not."""
         if tier in ladder.loaded():
             return tier
-        problem = next((t.problem for t in ladder.tiers if t.name == tier), "")
+        problem = next((t.reason for t in ladder.tiers if t.name == tier), "")
         have = ", ".join(ladder.loaded())
         raise TurnError(f"The {tier} tier cannot be used{f' ({problem})' if problem else ''}; there is: {have}")
 

@@ -5,6 +5,7 @@ Tiers that are missing are made from the 16-bit file on first use (``backends.mo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -28,6 +29,29 @@ def model_name(settings: Settings) -> str:
         return BUILT_IN
     source = explicit[-1].path if _replaces_model(explicit) else Path(settings.model)
     return source.name.removesuffix(".gguf")
+
+
+def same(one: Settings, other: Settings) -> bool:
+    """Whether both describe the same ladder, run in the same way."""
+    return (one.model, one.tiers, one.engine) == (other.model, other.tiers, other.engine)
+
+
+def predicted(spec: LadderSpec, folder: Path) -> dict[str, int]:
+    """Bytes each llama.cpp tier is predicted to take in main memory, the cache included (``fovea plan`` tells more)."""
+    from backends.errors import ModelFileError
+    from backends.models.gguf_file import read_model
+    from backends.plan.estimate import Run, estimate
+    from backends.plan.fit import SPARE_SEQUENCES
+    from backends.plan.hardware import detect
+    from backends.plan.layout import layout_of
+
+    run = Run(spec.ctx, spec.batch_size, spec.n_parallel + SPARE_SEQUENCES, features=detect(folder).features)
+    found = {}
+    for tier in spec.tiers:
+        if tier.backend == "llama":
+            with contextlib.suppress(ModelFileError):
+                found[tier.name] = estimate(layout_of(read_model(tier.path)), run).least
+    return found
 
 
 def source_path(settings: Settings, data: Path) -> Path:

@@ -45,3 +45,9 @@ def start(path: Path, level: str = "info") -> bool:
         logger.setLevel(level.upper())
         logger.propagate = False
     return opened
+
+
+def set_level(level: str) -> None:
+    """How much is written from now on."""
+    for room in ROOMS:
+        logging.getLogger(room).setLevel(level.upper())

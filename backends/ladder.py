@@ -52,10 +52,40 @@ class Ladder:
         self._readers: dict[str, Reader] = {}
         self._tiers: list[TierStatus] = []
         self._notices: list[str] = []
-        for tier in spec.tiers:
-            self._open(tier, opener)
+        self._fill(opener)
+
+    def change(self, spec: LadderSpec, opener: Opener) -> bool:
+        """Load and free single tiers, where the new spec differs in nothing else; the others keep their caches.
+
+        Returns:
+            False, with nothing changed, when more than ``resting`` differs: such a ladder must be loaded anew.
+
+        Raises:
+            LoadError: no tier is left.
+        """
+        if replace(spec, resting=()) != replace(self.spec, resting=()):
+            return False
+        self.spec = spec
+        self._fill(opener)
+        return True
+
+    def _fill(self, opener: Opener) -> None:
+        """Load what should be loaded and is not; free what should rest."""
+        known = {tier.name: tier for tier in self._tiers if tier.loaded}
+        self._tiers, self._notices = [], []
+        for tier in self.spec.tiers:
+            reader = self._readers.get(tier.name)
+            if tier.name in self.spec.resting:
+                if reader is not None:
+                    del self._readers[tier.name]
+                    reader.stepper.close()
+                self._tiers.append(TierStatus(tier.name, tier.path, loaded=False, resting=True))
+            elif reader is not None:
+                self._tiers.append(known[tier.name])
+            else:
+                self._open(tier, opener)
         if not self._readers:
-            reasons = "; ".join(f"{tier.name}: {tier.problem}" for tier in self._tiers)
+            reasons = "; ".join(f"{tier.name}: {tier.problem}" for tier in self._tiers if tier.problem)
             raise LoadError(reasons or "The ladder has no tiers.")
         self._note_limits()
 
@@ -119,7 +149,8 @@ class Ladder:
         """The reader of a tier. Raises LoadError when it is not loaded."""
         reader = self._readers.get(tier)
         if reader is None:
-            problem = next((t.problem for t in self._tiers if t.name == tier), "it is not part of this ladder")
+            known = next((t for t in self._tiers if t.name == tier), None)
+            problem = known.reason if known else "it is not part of this ladder"
             raise LoadError(f"The {tier} tier is not available: {problem}")
         return reader
 

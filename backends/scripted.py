@@ -124,6 +124,7 @@ class ScriptedEngine:
         self._texts: list[str] = []
         self._begun: dict[tuple[Message, ...], Script] = {}
         self._cached: dict[str, list[int]] = {}
+        self._resting: tuple[str, ...] = ()
         self._cancelled = threading.Event()
         self._turn = threading.Lock()
 
@@ -132,6 +133,7 @@ class ScriptedEngine:
     def load(self, ladder: LadderSpec) -> LadderStatus:
         """Pretend to load; tiers named in ``problems`` are dropped."""
         self.loads += 1
+        self._resting = ladder.resting
         if all(tier in self._problems for tier in self._tiers):
             raise LoadError("; ".join(self._problems.values()) or "The ladder has no tier")
         self.closed = False
@@ -141,14 +143,15 @@ class ScriptedEngine:
         """The pretended ladder."""
         if not self.loads or self.closed:
             raise HostError("Nothing is loaded")
-        tiers = tuple(
-            TierStatus(
-                name, Path(f"{name}.gguf"), name not in self._problems, 1 << 20, 0.0, self._problems.get(name, "")
-            )
-            for name in self._tiers
-        )
+        tiers = tuple(self._tier(name) for name in self._tiers)
         notices = tuple(f"The {name} tier is left out: {text}" for name, text in self._problems.items())
         return LadderStatus(tiers, self.ctx, max(len(self._texts), 1), "scripted", notices, rss=1 << 20)
+
+    def _tier(self, name: str) -> TierStatus:
+        path = Path(f"{name}.gguf")
+        if name in self._resting:
+            return TierStatus(name, path, loaded=False, resting=True)
+        return TierStatus(name, path, name not in self._problems, 1 << 20, 0.0, self._problems.get(name, ""))
 
     def run(self, request: Request) -> Iterator[Event]:
         """Play the next script."""

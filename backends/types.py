@@ -125,6 +125,8 @@ class LadderSpec:
     """Continuations that can be written at once."""
     threads: int = 0
     """0: chosen by measurement (see ``backends.threads``)."""
+    resting: tuple[str, ...] = ()
+    """Names of tiers that are kept out of memory until a later spec leaves them out here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,11 +281,18 @@ class TierStatus:
     """Size of the weights in memory (mapped)."""
     load_s: float = 0.0
     problem: str = ""
-    """Why it is not loaded; empty when it is."""
+    """Why it is not loaded; empty when it is, or when it rests."""
+    resting: bool = False
+    """Kept out of memory because the ladder's spec says so."""
     read_tok_s: float = 0.0
     """Measured reading (prefill) speed, tokens per second; 0 until measured."""
     write_tok_s: float = 0.0
     """Measured writing speed of this tier alone, tokens per second; 0 until measured."""
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot be used now; empty when it can."""
+        return "it is unloaded" if self.resting else self.problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,8 @@ class Host:
         from backends.opening import open_stepper
 
         if self._ladder is not None:
+            if self._ladder.change(spec, open_stepper):
+                return
             self._ladder.close()
             self._ladder = None
         self._ladder = Ladder(spec, open_stepper)

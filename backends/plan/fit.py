@@ -21,7 +21,7 @@ _MARGIN_SHARE, _MARGIN_LEAST = 0.05, 400_000_000
 _CARD_RESERVE = 600_000_000
 """Bytes left free on each graphics card: driver context and whatever draws the screen."""
 _DEFAULT_CTX, _DEFAULT_BATCH, _DEFAULT_PARALLEL = 4096, 512, 4
-_SPARE_SEQUENCES = 12
+SPARE_SEQUENCES = 12
 """Sequences the engine host keeps beside the continuations: cached prefixes and tries."""
 
 Tiers = Mapping[str, tuple[Layout, str, Path | None]]
@@ -83,7 +83,7 @@ class Fitter:
         return Run(
             ctx=ctx,
             batch=self._wishes.batch or _DEFAULT_BATCH,
-            sequences=self.n_parallel + _SPARE_SEQUENCES,
+            sequences=self.n_parallel + SPARE_SEQUENCES,
             cache_type=self._wishes.cache_type,
             features=self.machine.features,
         )

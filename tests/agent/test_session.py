@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from agent.errors import BusyError, PromptTooLongError, TurnError
+from agent.errors import BusyError, PromptTooLongError, SettingsError, TurnError
 from agent.events import Asked, Finished, Reading, Said, Started, Stopped, Wrote
 from agent.values import Scope, Status
 from backends.scripted import Script, ScriptedEngine, Word
@@ -330,6 +330,26 @@ def test_compaction_keeps_the_persons_words(open_fovea):
     assert len(session.path()) == 7
 
 
+def test_folding_a_long_conversation_says_what_the_summary_is_without(open_fovea):
+    engine = ScriptedEngine(["A summary."], ctx=400)
+    fovea = open_fovea(engine=engine)
+    parent = None
+    with fovea.tree.transaction():
+        for number in range(1000):
+            role = "assistant" if number % 2 else "user"
+            parent = fovea.tree.add("long", parent, role, f"words of message {number}", author="imported").id
+        fovea.tree.shelf.set_head("long", parent)
+    session = fovea.session("long")
+    counted = []
+    engine.count = lambda messages, count=engine.count: counted.append(messages) or count(messages)
+    events = list(session.compact())
+    (left_out,) = [event.text for event in events if isinstance(event, Said)]
+    assert "oldest 9" in left_out and "without them" in left_out
+    assert session.path()[-1].role == "summary"
+    assert len(counted) < 25
+    assert "message 999" in engine.requests[-1].messages[0].content
+
+
 def test_an_empty_summary_is_refused(open_fovea):
     fovea = open_fovea("One.", "Two.", "  ")
     session = fovea.session()
@@ -413,3 +433,37 @@ def test_an_edited_reply_can_be_continued_again_and_repaired(open_fovea):
     (repaired,) = list(session.look_closer(second.id, scope=Scope.SPAN, start=2, end=3))[-1].replies
     assert repaired.text.startswith("We love ")
     assert "green" not in repaired.text
+
+
+def test_a_tier_rests_and_comes_back(open_fovea):
+    fovea = open_fovea("One.", "Two.")
+    assert fovea.rest("8-bit", True).loaded() == [FOUR, SIXTEEN]
+    session = fovea.session()
+    first = list(session.send("Q"))[-1].replies[0]
+    (closer,) = list(session.look_closer(first.id))[-1].replies
+    assert closer.tier == SIXTEEN
+    with pytest.raises(TurnError, match="it is unloaded"):
+        list(session.send("Q", tier="8-bit"))
+    fovea.rest(SIXTEEN, True)
+    with pytest.raises(TurnError, match="only tier"):
+        fovea.rest(FOUR, True)
+    assert fovea.rest("8-bit", False).loaded() == [FOUR, "8-bit"]
+    assert fovea.ladder().tiers[2].resting
+
+
+def test_changed_settings_count_at_once_and_a_changed_ladder_is_loaded_anew(open_fovea):
+    fovea = open_fovea("One.", "Two.")
+    session = fovea.session()
+    list(session.send("Q"))
+    fovea.change({"sampling.max_tokens": 7, "system_prompt": "Be brief."})
+    assert fovea.ladder_current and fovea.engine.loads == 1
+    list(session.send("Again"))
+    sent = fovea.engine.requests[-1]
+    assert sent.max_tokens == 7 and sent.messages[0].content == "Be brief."
+    fovea.change({"engine.threads": 3})
+    assert not fovea.ladder_current and session.meter().estimated
+    fovea.ladder()
+    assert fovea.ladder_current and fovea.engine.loads == 2
+    with pytest.raises(SettingsError):
+        fovea.change({"engine.threads": "many"})
+    assert fovea.settings.engine.threads == 3

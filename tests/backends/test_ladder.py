@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -262,3 +263,28 @@ def test_numbers_that_are_not_finite_are_one_clear_line():
     event = run(lad)[-1]
     assert isinstance(event, Failed)
     assert "not finite" in event.text
+
+
+def test_a_tier_is_freed_and_loaded_again_while_the_others_keep_their_caches():
+    lad, steppers = ladder()
+    run(lad)
+    low, fed = steppers["4-bit"], steppers["4-bit"].fed
+    freed = []
+    steppers["8-bit"].close = lambda: freed.append("8-bit")
+
+    def opened(tier, spec):
+        steppers[tier.name] = ToyStepper(seed=3, ctx=spec.ctx)
+        return steppers[tier.name]
+
+    assert lad.change(replace(lad.spec, resting=("8-bit",)), opened)
+    assert lad.status().loaded() == ["4-bit", "16-bit"]
+    eight = lad.status().tiers[1]
+    assert eight.resting and not eight.problem and freed == ["8-bit"]
+    with pytest.raises(LoadError, match="it is unloaded"):
+        lad.reader("8-bit")
+    assert lad.change(replace(lad.spec, resting=()), opened)
+    assert lad.status().loaded() == ["4-bit", "8-bit", "16-bit"]
+    assert steppers["4-bit"] is low
+    run(lad, max_tokens=1)
+    assert low.fed - fed <= 2, "the prompt was still in the cache"
+    assert not lad.change(replace(lad.spec, ctx=64), opened)

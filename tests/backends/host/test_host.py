@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -301,3 +302,15 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_engine(tiny_tiers, tmp_p
 def test_an_answer_that_cannot_be_read_fails_its_request():
     assert wire.number_of(b'{"id":12,"type":"Step","value":{"p":null}}') == 12
     assert wire.number_of(b"garbage") is None
+
+
+def test_unloading_a_tier_gives_its_memory_back_and_loading_it_goes_on(shared, tiny_tiers):
+    whole = spec(tiny_tiers)
+    pid = shared.pid
+    before = shared.load(whole).rss
+    less = shared.load(replace(whole, resting=("16-bit",)))
+    assert less.loaded() == ["4-bit"] and less.tiers[1].resting
+    assert less.rss < before
+    assert isinstance(list(shared.run(Request(TALK, "4-bit", max_tokens=2)))[-1], Done)
+    assert shared.load(whole).loaded() == ["4-bit", "16-bit"]
+    assert shared.pid == pid, "the same host all the time"
