@@ -174,6 +174,17 @@ class Fovea:
             self.engine = self._desk.engine = _engine(self.settings, self.folders, self.tree)
         self._desk.model = ladders.model_name(self.settings)
 
+    def predicted_memory(self) -> dict[str, int]:
+        """Bytes each tier of the loaded ladder is predicted to take; unknown ones are left out."""
+        return ladders.predicted(self._spec, self.folders.data) if self._spec is not None else {}
+
+    @property
+    def host_memory(self) -> int:
+        """Bytes the engine host takes before any model, predicted."""
+        from backends.plan.fit import INTERPRETER
+
+        return INTERPRETER
+
     def rest(self, tier: str, resting: bool) -> LadderStatus:
         """Free the memory of a tier, or load it again; the others stay as they are (blocking).
 

@@ -111,8 +111,6 @@ class ScreenSettings(Section):
 
     theme: str = "fovea-dark"
     """Name of the colour theme."""
-    density: bool = False
-    """Start with the density view switched on."""
     tour: bool = True
     """Offer the one-minute tour (switched off once it was seen or skipped)."""
     keys: dict[str, str] = {}

@@ -41,9 +41,7 @@ class FoveaApp(App[int]):
         super().__init__()
         self.fovea = fovea
         self.first_session = session_id
-        self.key_changes: dict[str, str] = {
-            id: key for id, key in fovea.settings.screen.keys.items() if id in keys.ids()
-        }
+        self.key_changes: dict[str, str] = dict(fovea.settings.screen.keys)
         self._interrupted = 0.0
         for theme in themes.themes():
             self.register_theme(theme)
@@ -71,7 +69,9 @@ class FoveaApp(App[int]):
     def choose_theme(self, name: str) -> None:
         """Use a theme now and from now on."""
         self.theme = name
-        self.save_settings({"screen.theme": name})
+        problem = self.save_settings({"screen.theme": name})
+        if problem:
+            self.chat.tell(problem, problem=True)
 
     def save_settings(self, changes: dict[str, Any]) -> str:
         """Write settings to the file; gives back a problem, or nothing."""
@@ -79,10 +79,15 @@ class FoveaApp(App[int]):
         from agent.settings_file import save
 
         try:
-            saved = save(self.fovea.folders.settings, changes)
+            save(self.fovea.folders.settings, changes)
+            self.fovea.change(changes)  # flags of this run stay in force, so the file's settings are not taken whole
         except AgentError as error:
             return str(error)
-        self.fovea.settings = saved
+        if "screen.theme" in changes and changes["screen.theme"] in self.available_themes:
+            self.theme = changes["screen.theme"]
+        if "screen.keys" in changes:
+            self.key_changes = dict(self.fovea.settings.screen.keys)
+            self.set_keymap(self.key_changes)
         return ""
 
     # -- keys ---------------------------------------------------------------------------------------------------------
@@ -151,7 +156,7 @@ class FoveaApp(App[int]):
         from tui.app.screens.help import Help
 
         if not isinstance(self.screen, Help):
-            self.push_screen(Help(self.screen.focused))
+            self.push_screen(Help(self.screen, self.screen.focused))
 
     async def action_quit(self) -> None:
         """End; a running reply is stopped first and its part kept."""

@@ -7,7 +7,7 @@ from textual.content import Content
 from agent.values import Node, Status
 from backends.types import EIGHT, SIXTEEN, Step, Why
 from tui.app.safe import one_line
-from tui.app.words import count, percent, plural
+from tui.app.words import percent, plural
 
 _QUIET = "$quiet"
 _STATUS = {
@@ -57,7 +57,7 @@ def finished(node: Node, *, version: tuple[int, int] = (1, 1), letter: str = "",
         f"{speed:.0f} tok/s" if speed else "",
         plural(tokens, "token") if tokens else "",
         f"{percent(high)} looked at closer" if high else "",
-        f"version {version[0]} of {count(version[1])}" if version[1] > 1 else "",
+        f"version {version[0]} of {version[1]}" if version[1] > 1 else "",
         _STATUS[node.status],
         f"★ {one_line(node.bookmark, 30)}" if node.bookmark else "",
     ]

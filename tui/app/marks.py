@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backends.types import Alternative, Step, Why
+from backends.types import Alternative, Judgement, Step, Why
 from tui.app.safe import token_name
 from tui.app.words import percent
 
@@ -117,3 +117,11 @@ def alternatives(step: Step) -> dict[str, list[Alternative]]:
     for other in step.alternatives:
         tiers.setdefault(other.tier, []).append(other)
     return {tier: sorted(found, key=lambda a: -a.p) for tier, found in tiers.items()}
+
+
+def judged(tier: str, judgement: Judgement) -> list[Alternative]:
+    """What a tier that read the reply afterwards makes of one token: its own choice and the one written."""
+    own = Alternative(judgement.best, judgement.best_text, judgement.best_p, tier)
+    if judgement.best == judgement.token:
+        return [own]
+    return [own, Alternative(judgement.token, judgement.text, judgement.p, tier)]

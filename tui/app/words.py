@@ -14,8 +14,11 @@ def count(number: int) -> str:
 
 
 def plural(number: int, noun: str, many: str = "") -> str:
-    """``one token``, ``three tokens``, ``1,024 tokens``; ``many`` where the plural has no plain s."""
-    return f"{count(number)} {noun if number == 1 else many or noun + 's'}"
+    """``1 token``, ``3 tokens``, ``1,024 tokens``; ``many`` where the plural has no plain s.
+
+    Figures, never words: they stand beside other figures and are compared at a glance.
+    """
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
 def share(part: float) -> str:

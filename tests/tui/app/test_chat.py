@@ -192,7 +192,7 @@ async def test_regenerate_keeps_every_version(opened: Open) -> None:
         await driver.press("r")
         await driver.idle()
         assert driver.texts[-1] == "Three."
-        assert "version 3 of three" in driver.shown()
+        assert "version 3 of 3" in driver.shown()
         await driver.press("h")
         await driver.idle()
         assert driver.texts[-1] == "Two."

@@ -35,7 +35,7 @@ async def test_dense_tokens_are_marked_in_text_and_explained(opened: Open) -> No
         screen = await density(driver)
         shown = driver.shown()
         assert "█1132" in shown and "█Urnes" in shown
-        assert "very dense" in shown and "Two tokens of 9 are dense" in shown
+        assert "very dense" in shown and "2 tokens of 9 are dense" in shown
         assert screen.query_one(TokenText).steps[screen._at].text == " 1132"
         assert "Density 80 %" in shown and "4-bit wrote it on its own" in shown
 
@@ -59,6 +59,20 @@ async def test_a_gated_reply_shows_what_the_higher_tier_did(opened: Open) -> Non
         assert "≠" in shown
         assert "The gate fired and" in shown and "chose this" in shown
         assert "would write" in shown
+
+
+async def test_the_high_tier_is_asked_about_every_token(opened: Open) -> None:
+    async with opened([dense("Urnes")]) as driver:
+        screen = await density(driver)
+        await driver.press("a")
+        await driver.until(lambda: screen._judged is not None)
+        shown = driver.shown()
+        assert "16-bit would write" in shown and "URNES" in shown and "70 %" in shown
+        assert "20 % ━━ ← written" in shown, "its probability of the token that was written stands there too"
+        await driver.press("1")
+        await driver.until(lambda: len(driver.chat.session.nodes()) == 3)
+        await driver.idle()
+        assert driver.chat.session.path()[-1].text.startswith("The church was built around 1132 in URNES")
 
 
 async def test_another_token_can_be_written_instead(opened: Open) -> None:
@@ -87,7 +101,7 @@ async def test_the_fork_map_lists_what_the_highest_tier_would_say(opened: Open) 
         screen = await forks(driver)
         assert screen.query_one(OptionList).option_count == 2
         shown = driver.shown()
-        assert "16-bit agrees with 78 % of nine tokens; two forks, worst first" in shown
+        assert "16-bit agrees with 78 % of 9 tokens; 2 forks, worst first" in shown
         assert "prefers" in shown
 
 
@@ -130,6 +144,20 @@ async def test_repairing_rewrites_to_the_end_of_the_sentence(opened: Open) -> No
         await driver.until(lambda: screen._other)
         other = next(iter(screen._other.values()))
         assert other.text == "The church was built around 1130 at Urnes ."
+
+
+async def test_after_one_token_the_whole_sentence_can_still_be_repaired(opened: Open) -> None:
+    script = Script(dense("1132").text, by_tier={"16-bit": "The church was built around 1130 at Urnes ."})
+    async with opened([script]) as driver:
+        screen = await forks(driver)
+        await driver.press("enter")
+        await driver.until(lambda: screen._other and screen._turn is None)
+        await driver.press("enter")
+        assert "t takes it, b keeps both" in driver.shown(), "nothing is written twice"
+        first = next(iter(screen._other.values()))
+        await driver.press("r")
+        await driver.until(lambda: next(iter(screen._other.values())) != first and screen._turn is None)
+        assert len(driver.chat.session.nodes()) == 4
 
 
 async def test_no_forks_is_said(opened: Open) -> None:

@@ -98,3 +98,15 @@ async def test_the_commands_do_the_same(opened: Open) -> None:
         assert len(group(driver).panes) == 3
         await driver.command("/compare 4-bit 16-bit")
         assert len(driver.chat.session.children(driver.chat.session.path()[0].id)) == 5
+
+
+async def test_the_strip_says_how_to_get_to_the_keys(opened: Open) -> None:
+    async with opened(["Low.", "High."]) as driver:
+        await driver.ask("Which?")
+        await driver.press("ctrl+r")
+        await driver.idle()
+        assert driver.chat.prompt.has_focus and "Tab, then 1-2 picks" in driver.shown()
+        await driver.press("tab")
+        assert "Side by side · 1-2 picks" in driver.shown()
+        await driver.press("i")
+        await driver.until(lambda: "Tab, then 1-2 picks" in driver.shown())

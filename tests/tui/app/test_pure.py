@@ -57,9 +57,9 @@ def test_percent_never_rounds_to_a_false_end() -> None:
 
 def test_sizes_seconds_and_counts() -> None:
     assert words.size(999) == "999 B" and words.size(38_000_000) == "38 MB" and words.size(1_300_000_000) == "1.3 GB"
-    assert words.seconds(0.2) == "less than a second" and words.seconds(4.2) == "about four seconds"
-    assert words.seconds(200) == "about three minutes"
-    assert words.plural(1, "branch", "branches") == "one branch" and words.plural(13, "token") == "13 tokens"
+    assert words.seconds(0.2) == "less than a second" and words.seconds(4.2) == "about 4 seconds"
+    assert words.seconds(200) == "about 3 minutes"
+    assert words.plural(1, "branch", "branches") == "1 branch" and words.plural(13, "token") == "13 tokens"
     assert words.tokens(4096) == "4.1k" and words.tokens(32768) == "33k"
     assert words.ago(0, 30) == "just now" and words.ago(0, 7200) == "2 h ago" and words.ago(0, 864000) == "10 d ago"
 
@@ -266,10 +266,10 @@ def test_code_blocks_and_copying() -> None:
     assert clipboard.code_blocks("a\n```py\nx = 1\n```\n~~~\nls\n~~~\n```\nopen") == ["x = 1", "ls", "open"]
     sent: list[str] = []
     assert clipboard.copy("one\ntwo", sent.append, lambda command, data: command[0] == "xclip") == (
-        "Copied seven characters, two lines (terminal and xclip)"
+        "Copied 7 characters, 2 lines (terminal and xclip)"
     )
     assert (
-        clipboard.copy("x", sent.append, lambda command, data: False) == "Copied one character (through the terminal)"
+        clipboard.copy("x", sent.append, lambda command, data: False) == "Copied 1 character (through the terminal)"
     )
     assert sent == ["one\ntwo", "x"]
 

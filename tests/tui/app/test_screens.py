@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from agent.recall import NoteProposal, NullMemory
 from agent.settings import Settings
 from agent.settings_file import flatten, load
 from agent.values import Passage, Policy
+from backends.scripted import Script, ScriptedEngine
 from tests.tui.app.conftest import Open, dense
 from tui.app.screens.help import Help
 from tui.app.screens.sessions import Sessions
@@ -19,6 +21,7 @@ from tui.app.screens.settings import SettingsScreen, entries
 from tui.app.screens.tour import CARDS, Tour
 from tui.app.screens.tree import TreeScreen
 from tui.app.widgets.dial import Dial
+from tui.app.widgets.tier_row import TierRow
 
 
 class Remembering(NullMemory):
@@ -53,7 +56,7 @@ async def test_the_tree_shows_branches_and_goes_there(opened: Open) -> None:
         assert isinstance(screen, TreeScreen)
         assert [branch.guide for branch in screen._branches] == ["", "├ ", "└ "]
         shown = driver.shown()
-        assert "you" in shown and "4-bit" in shown and "three messages, two branches" in shown
+        assert "you" in shown and "4-bit" in shown and "3 messages, 2 branches" in shown
         await driver.press("k", "enter")
         await driver.idle()
         assert driver.texts == ["Count", "One."]
@@ -140,6 +143,34 @@ async def test_the_ladder_panel_says_what_policy_and_budget_mean(opened: Open) -
         assert "ask" in driver.shown().splitlines()[0]
 
 
+async def test_a_tier_is_freed_and_loaded_from_the_ladder_panel(opened: Open) -> None:
+    async with opened(["Yes."], size=(100, 30)) as driver:
+        await driver.press("f2")
+        await driver.until(lambda: "16-bit.gguf" in driver.shown())
+        await driver.press("up")
+        assert driver.app.screen.focused is driver.app.screen.query(TierRow).last()
+        await driver.press("space")
+        await driver.until(lambda: "unloaded; Space loads it" in driver.shown())
+        await driver.press("escape")
+        await driver.until(lambda: "16-bit" not in driver.shown().splitlines()[0])
+        await driver.ask("Still there?")
+        await driver.command("/closer 16-bit")
+        assert "it is unloaded" in driver.shown()
+        await driver.press("f2", "up", "space")
+        await driver.until(lambda: "unloaded" not in driver.shown().split("budget")[0])
+        await driver.press("escape")
+        await driver.until(lambda: "4-bit → 8-bit → 16-bit" in driver.shown().splitlines()[0])
+
+
+async def test_the_last_tier_stays(opened: Open) -> None:
+    async with opened(engine=ScriptedEngine(tiers=["4-bit"]), size=(100, 30)) as driver:
+        await driver.press("f2")
+        await driver.until(lambda: "4-bit.gguf" in driver.shown())
+        await driver.press("up", "space")
+        await driver.until(lambda: "only tier that is loaded" in driver.shown())
+        assert "4-bit.gguf" in driver.shown()
+
+
 async def test_the_log_tells_every_decision_and_goes_into_a_file(opened: Open, tmp_path: Path) -> None:
     async with opened([dense("1132"), "High."]) as driver:
         await driver.ask("When?")
@@ -171,6 +202,45 @@ async def test_settings_come_from_the_schema_and_are_written(opened: Open) -> No
         assert "should be" in driver.shown()
         await driver.press("ctrl+x")
         assert load(driver.fovea.folders.settings).sampling.top_k == 40
+
+
+async def test_settings_count_without_a_restart(opened: Open) -> None:
+    async with opened(["Yes."], screen__tour=False) as driver:
+        engine = driver.fovea.engine
+        assert isinstance(engine, ScriptedEngine)
+        await driver.press("f8")
+        for name, value in (("engine.threads", "1"), ("sampling.max_tokens", "9"), ("screen.keys", "{density: z}")):
+            driver.app.screen.query_one(Input).value = name
+            await driver.pilot.pause()
+            await driver.press("enter")
+            driver.app.screen.query_one(Input).value = value
+            await driver.press("enter")
+        assert engine.loads == 1
+        await driver.press("escape")
+        await driver.until(lambda: engine.loads == 2 and driver.chat.ladder is not None)
+        assert driver.fovea.settings.policy.mode == "manual", "what was chosen for this run stays in force"
+        await driver.ask("Now?")
+        assert engine.requests[-1].max_tokens == 9
+        await driver.press("ctrl+t", "z")
+        assert "Where meaning is dense" in driver.shown()
+
+
+async def test_a_model_is_not_changed_under_a_running_reply(opened: Open) -> None:
+    hold = threading.Event()
+    script = Script("one two", token_s=1)
+    async with opened([script], wait=lambda s: hold.wait(10) if s else None) as driver:
+        engine = driver.fovea.engine
+        assert isinstance(engine, ScriptedEngine)
+        await driver.type("Talk")
+        await driver.press("enter")
+        driver.fovea.change({"engine.threads": 1})
+        driver.chat.settings_changed()
+        assert "when this reply is done" in driver.shown() or driver.chat.state.endswith("is done")
+        assert engine.loads == 1
+        hold.set()
+        await driver.idle()
+        assert driver.texts[-1] == "one two"
+        await driver.until(lambda: engine.loads == 2)
 
 
 async def test_sessions_are_found_renamed_archived_deleted_and_brought_back(opened: Open) -> None:

@@ -13,6 +13,7 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from backends.types import LadderStatus
+from tui.app.background import Outcome, in_background
 from tui.app.history import History
 from tui.app.keys import CHAT
 from tui.app.screens.chat_commands import CommandsMixin
@@ -68,13 +69,27 @@ class ChatScreen(CommandsMixin):
                 loop.call_soon_threadsafe(self._making, tier, done)
 
         self.fovea.progress = making
-        self.background(self.fovea.ladder, self._loaded)
+        self.ladder = self.meter = None
+        self.show_title()
+        in_background(self.fovea.ladder, self._loaded)
 
     def _making(self, tier: str, done: float) -> None:
         if self.is_attached:
             self.tell(f"making the {tier} tier, once: {done:.0%}")
 
-    def _loaded(self, ladder: LadderStatus) -> None:
+    def _loaded(self, outcome: Outcome[LadderStatus]) -> None:
+        if not self.is_attached:
+            return
+        if outcome.value is not None:
+            self.took_ladder(outcome.value)
+            return
+        self.tell("No model is loaded", problem=True)
+        # It stays on the screen: without a model nothing else can be done.
+        settings = self.app.key_of("settings")
+        self.call_later(self.said_by_fovea, f"{outcome.problem}  ({settings} opens the settings)", problem=True)
+
+    def took_ladder(self, ladder: LadderStatus) -> None:
+        """The ladder is loaded, or one of its tiers was loaded or freed."""
         from tui.app.widgets.welcome import Welcome
 
         self.ladder = ladder

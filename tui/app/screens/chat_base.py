@@ -234,6 +234,22 @@ class ChatBase(Screen[None]):
     async def fold_when_full(self) -> None:
         """Fold older messages before the context is full."""
 
+    def load_model(self) -> None:
+        """Load the ladder in a thread."""
+        raise NotImplementedError
+
+    def took_ladder(self, ladder: LadderStatus) -> None:
+        """The ladder is loaded, or one of its tiers was loaded or freed."""
+        raise NotImplementedError
+
+    async def command(self, line: str) -> None:
+        """Run a typed command."""
+        raise NotImplementedError
+
+    def close_completions(self) -> bool:
+        """Close the list of completions; says whether it was open."""
+        return False
+
     async def show_card(self, event: Asked) -> None:
         """Put a proposed closer look below its reply."""
         raise NotImplementedError

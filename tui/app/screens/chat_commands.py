@@ -1,25 +1,18 @@
-"""Slash commands in the app: completion, and one handler for each key of the registry."""
+"""Slash commands in the app: one handler for each key of the registry."""
 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual import on
-
-from agent.paths import write_atomically
 from tui import registry
-from tui.app import mentions
 from tui.app.safe import one_line
-from tui.app.screens.chat_open import OpenMixin
-from tui.app.screens.chat_turns import TurnsMixin
-from tui.app.widgets.completions import Completions
-from tui.app.widgets.prompt import Prompt
+from tui.app.screens.chat_cards import CardsMixin
+from tui.app.screens.chat_completion import CompletionMixin
+from tui.app.screens.chat_shelf import ShelfMixin
 from tui.app.words import percent, share
 
 if TYPE_CHECKING:
-    from agent.session import Session
     from agent.values import Meter
 
 ACTIONS = {
@@ -40,67 +33,10 @@ ACTIONS = {
 """Commands that are nothing but an action with a key of its own."""
 
 
-class CommandsMixin(TurnsMixin, OpenMixin):
+class CommandsMixin(CompletionMixin, CardsMixin, ShelfMixin):
     """What a line that begins with a slash does."""
 
-    _files: list[str] | None = None
-
-    # -- completion ---------------------------------------------------------------------------------------------------
-
-    @on(Prompt.Completing)
-    def _offer(self, event: Prompt.Completing) -> None:
-        """Offer commands or files for what stands before the cursor."""
-        found: list[tuple[str, str]] = []
-        before = event.before
-        if before.startswith("/") and not before.startswith("//") and " " not in before and "\n" not in before:
-            found = [(f"/{c.name}", c.help) for c in registry.matching(before[1:].lower())]
-            if len(found) == 1 and found[0][0] == event.whole.strip():
-                found = []
-        elif (query := mentions.current(before)) is not None:
-            if self._files is None:
-                self._files = mentions.files(Path.cwd())
-            found = [(path, "") for path in mentions.best(query, self._files)]
-        else:
-            self._files = None  # the next mention looks at the folder anew
-        self.prompt.completing = bool(found)
-        self.query_one(Completions).offer(found)
-
-    def close_completions(self) -> bool:
-        """Close the list; says whether it was open."""
-        was_open, self.prompt.completing = self.prompt.completing, False
-        if was_open:
-            self.query_one(Completions).offer([])
-        return was_open
-
-    @on(Prompt.Move)
-    def _move(self, event: Prompt.Move) -> None:
-        self.query_one(Completions).move(event.by)
-
-    @on(Prompt.Complete)
-    async def _complete(self) -> None:
-        """Take the highlighted completion; with none open go to the messages."""
-        chosen = self.query_one(Completions).chosen if self.prompt.completing else None
-        if chosen is None:
-            self.app.screen.set_focus(None)
-            if not self.transcript.enter():
-                self.prompt.focus()
-            return
-        self.close_completions()
-        prompt = self.prompt
-        if chosen.startswith("/") and prompt.before_cursor.startswith("/"):
-            command = registry.find(chosen[1:])
-            if command is not None and not command.args:
-                await self.command(chosen)
-                return
-            prompt.replace_all(f"{chosen} ")
-            return
-        before = prompt.before_cursor
-        typed = mentions.current(before) or ""
-        row, column = prompt.cursor_location
-        start = (row, column - len(typed) - 1)
-        prompt.replace(f"{mentions.mention(chosen)} ", start, (row, column), maintain_selection_offset=False)
-        prompt.move_cursor((row, start[1] + len(mentions.mention(chosen)) + 1))
-        self.close_completions()
+    # -- running ------------------------------------------------------------------------------------------------------
 
     def begin_command(self, text: str) -> None:
         """Put the beginning of a command into the prompt; what was there comes back with the history."""
@@ -108,8 +44,6 @@ class CommandsMixin(TurnsMixin, OpenMixin):
             self.prompt.past.add(self.prompt.text)
         self.prompt.replace_all(text)
         self.prompt.focus()
-
-    # -- running ------------------------------------------------------------------------------------------------------
 
     async def command(self, line: str) -> None:
         """Run a typed line."""
@@ -130,75 +64,6 @@ class CommandsMixin(TurnsMixin, OpenMixin):
             self.tell(f"{found.usage} is not available in this window; use `fovea chat --plain`", problem=True)
             return
         await handler(argument)
-
-    async def do_sessions(self, argument: str) -> None:
-        """/sessions [WORDS]."""
-        self.query_words = argument
-        self.action_sessions()
-
-    async def do_rename(self, argument: str) -> None:
-        """/rename TITLE."""
-        if not argument:
-            self.tell("Say the title: /rename My conversation", problem=True)
-            return
-        self.attempt(lambda: self.session.rename(argument))
-        self.show_title()
-
-    async def do_archive(self, argument: str) -> None:
-        """/archive."""
-        self.attempt(self.session.archive)
-        await self.open_session("")
-        self.tell("Archived; Ctrl+S then Ctrl+A shows the archive")
-
-    async def do_delete(self, argument: str) -> None:
-        """/delete."""
-        session = self.session
-        self.attempt(session.delete_session)
-        await self.open_session("")
-        self._gone = session
-        self.tell("Deleted; /undo brings it back until you quit")
-
-    _gone: Session | None = None
-
-    async def do_undo(self, argument: str) -> None:
-        """/undo."""
-        gone, self._gone = self._gone, None
-        if gone is None:
-            await self.action_undo()
-            return
-        self.attempt(gone.undo)
-        await self.open_session(gone.id)
-        self.tell("Brought back")
-
-    async def do_export(self, argument: str) -> None:
-        """/export [markdown|json] [FILE]."""
-        first, _, rest = argument.partition(" ")
-        kind = first if first in ("markdown", "json") else "json" if argument.endswith(".json") else "markdown"
-        name = rest.strip() if first in ("markdown", "json") else argument
-        suffix = "json" if kind == "json" else "md"
-        title = (
-            "".join(c if c.isalnum() else "-" for c in one_line(self.session.title, 40)).strip("-") or "conversation"
-        )
-        path = Path(name or f"{title}.{suffix}").expanduser()
-        if path.exists() and not name:
-            path = path.with_stem(f"{path.stem}-{self.session.id[:8]}")
-
-        def write() -> str:
-            write_atomically(path.absolute(), self.session.export(kind))  # type: ignore[arg-type]  # checked above
-            return f"Written to {path}"
-
-        self.background(write, self.tell)
-
-    async def do_import(self, argument: str) -> None:
-        """/import FILE."""
-        if not argument:
-            self.tell("Say the file: /import conversation.md", problem=True)
-            return
-        from agent.importing import import_file
-
-        new = self.attempt(lambda: import_file(self.fovea.tree, Path(argument).expanduser()))
-        if new is not None:
-            await self.open_session(new)
 
     # -- replies ------------------------------------------------------------------------------------------------------
 

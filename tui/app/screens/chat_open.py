@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from agent.events import Asked
 from agent.values import Node, Scope
-from tui.app.screens.chat_messages import MessagesMixin
+from tui.app.screens.chat_versions import VersionsMixin
 
 if TYPE_CHECKING:
     from tui.app.screens.density import Wish
 
 
-class OpenMixin(MessagesMixin):
+class OpenMixin(VersionsMixin):
     """Screens."""
 
     query_words: str = ""
@@ -84,7 +84,10 @@ class OpenMixin(MessagesMixin):
             if wish is not None:
                 self.call_later(self.carry_out, node, wish)
 
-        self.app.push_screen(Density(node, high=self._highest()), done)
+        # While a reply is written the engine is taken; reading at the tier that wrote it would say nothing new.
+        high = self._highest()
+        read = None if self.busy or node.tier == high else partial(self.session.forks, node.id, high)
+        self.app.push_screen(Density(node, high=high, read=read), done)
 
     async def carry_out(self, node: Node, wish: Wish) -> None:
         """What the person chose in the density view: closer from a token on, or another token instead."""
@@ -164,8 +167,11 @@ class OpenMixin(MessagesMixin):
         from tui.app.screens.ladder import LadderScreen
 
         def done(_: None) -> None:
-            self.show_title()
             self.show_status()
+            if self.ladder is not None:
+                self.background(self.fovea.ladder, self.took_ladder)
+            else:
+                self.show_title()
 
         self.app.push_screen(LadderScreen(self.fovea, self.session), done)
 
@@ -179,7 +185,18 @@ class OpenMixin(MessagesMixin):
         """The settings screen."""
         from tui.app.screens.settings import SettingsScreen
 
-        self.app.push_screen(SettingsScreen(self.fovea))
+        self.app.push_screen(SettingsScreen(self.fovea), lambda _: self.settings_changed())
+
+    def settings_changed(self) -> None:
+        """What the person changed counts from now on; another model is loaded when no reply is being written."""
+        self.show_title()
+        self.show_hints()
+        if self.ladder is None or self.fovea.ladder_current:
+            self.refresh_meter()
+        elif self.busy:
+            self.tell("The model is loaded anew when this reply is done")
+        else:
+            self.load_model()
 
     def show_text(self, heading: str, make: Callable[[], str]) -> None:
         """A text that may take a while to make, in a window."""

@@ -7,8 +7,6 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-from textual import on
-
 from agent.events import Asked, Finished, Reading, Said, Started, Stopped
 from agent.values import Node
 from tui.app import mentions
@@ -33,6 +31,8 @@ class TurnsMixin(ChatBase):
     _pace: Pace
     _cpu: float = 0.0
     _folded_at: int | None = None
+    _wrote_in: str = ""
+    """The conversation of the last turn in this window."""
 
     # -- starting -----------------------------------------------------------------------------------------------------
 
@@ -124,6 +124,7 @@ class TurnsMixin(ChatBase):
         self.tell("")
         self.prompt.add_class("-busy")
         self.show_hints()
+        self._wrote_in = self.session.id
         self._pace, self._cpu = Pace(), time.thread_time()
         turn.start()
         self.set_timer(SHORTEST / 2, self._draw)
@@ -209,6 +210,8 @@ class TurnsMixin(ChatBase):
             self.held = bool(self.waiting)
             self.tell("Stopped; the part written is kept")
         self.show_queue()
+        if self.ladder is not None and not self.fovea.ladder_current:
+            self.load_model()
         if not self.held:
             await self.next_in_queue()
 
@@ -222,6 +225,8 @@ class TurnsMixin(ChatBase):
         meter = self.meter
         if meter is None or self.busy or self.waiting or self.fovea.read_only or self._folded_at == self.session.head:
             return
+        if self._wrote_in != self.session.id:
+            return  # only opened, perhaps to read: nothing is written into it before the person does
         if meter.left_out or meter.used + meter.reserved > FULL * meter.available:
             self._folded_at = (
                 self.session.head
@@ -264,72 +269,10 @@ class TurnsMixin(ChatBase):
             self.held = self.held and bool(self.waiting)
             self.show_queue()
 
-    # -- cards --------------------------------------------------------------------------------------------------------
-
-    async def show_card(self, event: Asked) -> None:
-        """Put a proposed closer look below its reply."""
-        if any(card.ask.id == event.ask.id for card in self.query(Card)):
-            return
-        node = self.attempt(lambda: self.session.node(event.ask.node))
-        where = ""
-        if node is not None:
-            span = node.steps[event.ask.start : event.ask.end]
-            where = "".join(step.text for step in span) or node.text
-        live_group = self.live.group if self.live else None
-        group = live_group or self.transcript.group(node.parent if node else None)
-        card = Card(event.ask, where)
-        await self.transcript.add(card, after=group)
-        if self.live is not None:
-            self.live.cards.append(card)
-        else:
-            self.offer_card(card)
+    # -- declared for the other mixins ---------------------------------------------------------------------------------
 
     def offer_card(self, card: Card) -> None:
         """Give a card the focus, unless the person is writing."""
-        if not card.is_attached:
-            return
-        if self.transcript.at_bottom:
-            self.transcript.follow()
-        if self.prompt.has_focus and not self.prompt.text and not self.waiting:
-            card.focus()
-        else:
-            self.tell("A closer look is proposed: Ctrl+T goes there")
-
-    @on(Card.Answered)
-    async def _answered(self, event: Card.Answered) -> None:
-        if self.busy:
-            self.tell("One reply at a time: answer when this one is done", problem=True)
-            return
-        ask, choice = event.card.ask, event.choice
-        await event.card.remove()
-        self.prompt.focus()
-        node = self.attempt(lambda: self.session.node(ask.node))
-        writes = {"look": 1, "both": 1, "always": 1, "continuations": event.n}.get(choice, 0)
-        self.tell({"stay": "Stays as it is", "refuse": "Refused; the reason is kept"}.get(choice, ""))
-        await self.run_turn(
-            partial(self.session.answer, ask, choice, reason=event.reason, n=event.n),
-            parent=node.parent if node else None,
-            tiers=(ask.tier,) * writes,
-            beside=choice in ("both", "continuations"),
-            seed=node if node and ask.start and choice != "continuations" else None,
-            upto=ask.start,
-        )
-
-    @on(Card.TypedAhead)
-    def _typed_ahead(self, event: Card.TypedAhead) -> None:
-        self.prompt.focus()
-        self.prompt.insert(event.text)
-        self.tell("A closer look is proposed: Ctrl+T goes there")
-
-    @on(Card.Left)
-    def _left(self) -> None:
-        self.prompt.focus()
-
-    # -- declared for the other mixins ---------------------------------------------------------------------------------
-
-    def close_completions(self) -> bool:
-        """Close the list of completions; says whether it was open."""
-        return False
 
     def passages_changed(self) -> None:
         """The recalled passages changed."""

@@ -17,11 +17,10 @@ from textual.widgets.option_list import Option
 from agent.events import Finished, Reading, Stopped
 from agent.values import Node, Scope
 from backends.types import ForkMap, Judgement
-from tui.app import diff
+from tui.app import fork_text
 from tui.app.background import Outcome, in_background
-from tui.app.captions import tier_label
 from tui.app.pace import SHORTEST
-from tui.app.safe import harmless, one_line, token_name
+from tui.app.safe import one_line
 from tui.app.screens.panel import Panel
 from tui.app.turns import Ended, Turn, Written
 from tui.app.words import percent, plural
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     from agent.session import Session
 
 WIDE = 100
-CONTEXT = 60
-"""Characters of the reply shown before a fork."""
+DECIDE = "Written. t takes it, b keeps both, Esc leaves the reply as it was."
 
 
 class Forks(Panel[bool]):
@@ -52,11 +50,16 @@ class Forks(Panel[bool]):
     Forks .told { width: 1fr; height: 1fr; padding: 0 0 0 2; scrollbar-size-vertical: 1; }
     Forks .told > Static { height: auto; }
     Forks.-narrow .split { layout: vertical; }
-    Forks.-narrow OptionList { width: 1fr; height: 35%; }
+    Forks.-narrow OptionList { width: 1fr; height: auto; max-height: 35%; }
     Forks.-narrow .told { padding: 0; border-top: solid $panel; }
     """
     heading = "Fork map"
-    keys = (("Enter", "write both"), ("t", "take the other"), ("b", "keep both"), ("r", "repair"))
+    keys = (
+        ("Enter", "write both"),
+        ("forks-take", "take the other"),
+        ("forks-branch", "keep both"),
+        ("forks-repair", "repair"),
+    )
 
     def __init__(self, session: Session, node: Node, *, tier: str = "") -> None:
         super().__init__(classes="-wide")
@@ -67,6 +70,8 @@ class Forks(Panel[bool]):
         self._at: list[int] = []
         self._other: dict[int, Node] = {}
         """The other way of going on, by position, once it was written."""
+        self._spans: set[tuple[int, int]] = set()
+        """What was written by the higher tier already."""
         self._turn: Turn | None = None
         self._text = ""
         self._writing_at = 0
@@ -104,12 +109,13 @@ class Forks(Panel[bool]):
             self._say(f"{self._map.tier} would have written every one of these {total} tokens: nothing to repair.")
             return
         same = 1 - len(self._at) / max(1, total)
+        own = " It wrote this reply itself: these were drawn by chance." if self._map.tier == self._node.tier else ""
         self._say(
             f"{self._map.tier} agrees with {percent(same)} of {plural(total, 'token')}; "
-            f"{plural(len(self._at), 'fork')}, worst first."
+            f"{plural(len(self._at), 'fork')}, worst first.{own}"
         )
         options = self.query_one(OptionList)
-        options.add_options([Option(self._row(position)) for position in self._at])
+        options.add_options([Option(fork_text.row(position, self._judgement(position))) for position in self._at])
         options.highlighted = 0
 
     def _say(self, text: str, *, problem: bool = False) -> None:
@@ -122,18 +128,6 @@ class Forks(Panel[bool]):
         if self._map is None:
             raise IndexError(position)
         return self._map.judgements[position]
-
-    def _row(self, position: int) -> Content:
-        fork = self._judgement(position)
-        weight = "█" if fork.margin > 2 else "▅" if fork.margin > 0.7 else "▂"
-        return Content.assemble(
-            (f"{weight} ", "$tier-high"),
-            (f"{position + 1:>4}  ", "$quiet"),
-            token_name(fork.text),
-            (" → ", "$quiet"),
-            (token_name(fork.best_text), "bold $tier-high"),
-            (f"  {percent(fork.best_p)}", "$quiet"),
-        )
 
     @property
     def _here(self) -> int | None:
@@ -159,69 +153,24 @@ class Forks(Panel[bool]):
         position = self._here
         if position is None or self._map is None:
             return
-        fork = self._judgement(position)
-        before = "".join(j.text for j in self._map.judgements[:position])
-        after = "".join(j.text for j in self._map.judgements[position:])
-        lead = one_line(before[-CONTEXT:])
-        parts: list[Content] = [
-            Content.styled(f"… {lead}" if len(before) > CONTEXT else lead, "$quiet"),
-            Content(""),
-            Content.assemble("written ", (token_name(fork.text), "bold reverse"), f" {percent(fork.p)}"),
-            Content.assemble(
-                tier_label(self._map.tier),
-                " prefers ",
-                (token_name(fork.best_text), "bold reverse $tier-high"),
-                f" {percent(fork.best_p)}, margin {fork.margin:.2f} nats",
-            ),
-            Content(""),
-        ]
-        other = self._other.get(position)
-        if streaming is not None or other is not None:
-            text = streaming if streaming is not None else (other.text if other else "")[len(before) :]
-            parts += self._compared(after, text, done=streaming is None)
-        else:
-            parts += [
-                Content(harmless(after)),
-                Content(""),
-                Content.styled("Enter writes it the other way too.", "$quiet"),
-            ]
-        self.query_one(".told", VerticalScroll).query_one(Static).update(Content("\n").join(parts))
-
-    def _compared(self, left: str, right: str, *, done: bool) -> list[Content]:
-        pieces = diff.compare(harmless(left), harmless(right))
-        own: list[tuple[str, str] | str] = []
-        other: list[tuple[str, str] | str] = []
-        for piece in pieces:
-            if piece.same:
-                own.append(piece.left)
-                other.append(piece.right)
-                continue
-            if piece.left:
-                own += [("[", "$quiet"), (piece.left.rstrip(), "bold $error"), ("]", "$quiet"), _space(piece.left)]
-            if piece.right:
-                other += [
-                    ("[", "$quiet"),
-                    (piece.right.rstrip(), "bold $success"),
-                    ("]", "$quiet"),
-                    _space(piece.right),
-                ]
-        told = f"{plural(diff.changed(pieces), 'word differs', 'words differ')}" if done else "writing …"
-        return [
-            tier_label(self._node.tier),
-            Content.assemble(*own),
-            Content(""),
-            Content.assemble("from here by ", tier_label(self._map.tier if self._map else ""), (f"  {told}", "$quiet")),
-            Content.assemble(*other),
-        ]
+        other, text = self._other.get(position), streaming
+        if text is None and other is not None:
+            text = fork_text.after(self._map, other.text, position)
+        told = fork_text.both_ways(self._map, position, self._node.tier, text, done=streaming is None)
+        self.query_one(".told", VerticalScroll).query_one(Static).update(told)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def _write(self, span: Callable[[int], tuple[int, int]]) -> None:
         """Write the other way: the higher tier takes the span, the speaking tier goes on."""
         position = self._here
-        if position is None or self._map is None or self._turn is not None or position in self._other:
+        if position is None or self._map is None:
             return
         start, end = span(position)
+        if self._turn is not None or (start, end) in self._spans:
+            self._say("One at a time: this is being written." if self._turn is not None else DECIDE)
+            return
+        self._spans.add((start, end))
         tier, node_id = self._map.tier, self._node.id
         look = partial(self._session.look_closer, node_id, scope=Scope.SPAN, start=start, end=end, tier=tier)
         self._turn, self._text, self._writing_at = Turn(look), "", position
@@ -257,9 +206,9 @@ class Forks(Panel[bool]):
             self._other[self._writing_at] = replies[0]
             if self._head_before is not None:  # the person decides which one the conversation goes on from
                 self._session.move_to(self._head_before)
-        self._say(
-            problem or "Written. t takes it, b keeps both, Esc leaves the reply as it was.", problem=bool(problem)
-        )
+        else:
+            self._spans.clear()
+        self._say(problem or DECIDE, problem=bool(problem))
 
     # -- deciding -----------------------------------------------------------------------------------------------------
 
@@ -301,7 +250,3 @@ class Forks(Panel[bool]):
         if self._turn is not None:
             self._session.cancel()
         self.dismiss(self._changed)
-
-
-def _space(text: str) -> str:
-    return text[len(text.rstrip()) :]

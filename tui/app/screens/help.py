@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -24,9 +25,10 @@ class Help(Panel[None]):
     heading = "Help"
     keys = (("↑ ↓", "scroll"),)
 
-    def __init__(self, asked_from: Widget | None = None) -> None:
+    def __init__(self, screen: Screen[object] | None = None, focused: Widget | None = None) -> None:
         super().__init__(classes="-tall")
-        self._place = _place(asked_from)
+        self._window = screen if isinstance(screen, Panel) else None
+        self._place = self._window.heading if self._window else _place(focused)
 
     def body(self) -> ComposeResult:
         """Lay the widgets out."""
@@ -36,6 +38,9 @@ class Help(Panel[None]):
     def _text(self) -> Content:
         changes: dict[str, str] = getattr(self.app, "key_changes", {})
         groups = keys.all_bindings()
+        if self._window is not None:
+            inside = [b for widget in self._window.query("*") for b in _named(type(widget))]
+            groups.append((self._place, [*self._window.own_bindings(), *dict.fromkeys(inside)]))
         groups.sort(key=lambda group: group[0] != self._place)
         lines: list[Content] = []
         for heading, bindings in groups:
@@ -48,6 +53,11 @@ class Help(Panel[None]):
             Content.styled("Remap a key in the settings: screen.keys: {look-closer: ctrl+l}", "$quiet"),
         ]
         return Content("\n").join(lines)
+
+
+def _named(kind: type[Widget]) -> list[Binding]:
+    """The keys with an id of a widget of ours."""
+    return [b for b in vars(kind).get("BINDINGS", ()) if isinstance(b, Binding) and b.id]
 
 
 def _rows(bindings: list[Binding], changes: dict[str, str]) -> list[Content]:

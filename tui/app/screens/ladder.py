@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from agent.ladder import model_name
 from agent.values import Policy, Scope
-from backends.types import LadderStatus, TierStatus
+from backends.types import LadderStatus
 from tui.app.background import Outcome, in_background, sentence
-from tui.app.captions import tier_colour
 from tui.app.safe import one_line
 from tui.app.screens.panel import Panel
 from tui.app.widgets.dial import Dial
+from tui.app.widgets.tier_row import HEAD, TierRow
 from tui.app.words import percent, share, size
 
 if TYPE_CHECKING:
@@ -47,23 +48,33 @@ class LadderScreen(Panel[None]):
         Binding("q", "close", "Close", id="ladder-close"),
     ]
     DEFAULT_CSS = """
-    LadderScreen .tiers { height: auto; margin: 0 0 1 0; text-wrap: nowrap; text-overflow: ellipsis; }
+    LadderScreen .tiers { height: auto; }
+    LadderScreen .head { height: 1; color: $quiet; text-wrap: nowrap; }
+    LadderScreen .memory { height: auto; color: $quiet; margin: 0 0 1 0; padding: 0 0 0 2; }
     LadderScreen .said { height: auto; color: $quiet; }
     """
     heading = "The ladder"
-    keys = (("← →", "change"), ("↑ ↓", "move"), ("s", "make this the default"))
+    keys = (
+        ("↑ ↓", "move"),
+        ("← →", "change"),
+        ("Space", "load or free a tier"),
+        ("ladder-save", "make this the default"),
+    )
 
     def __init__(self, fovea: Fovea, session: Session) -> None:
         super().__init__()
         self._fovea = fovea
         self._session = session
+        self._needs: dict[str, int] = {}
 
     def body(self) -> ComposeResult:
         """Lay the widgets out."""
         policy = self._session.policy
         budgets = [(percent(b), f"{share(b)} may be looked at closer") for b in BUDGETS]
         nearest = min(range(len(BUDGETS)), key=lambda i: abs(BUDGETS[i] - policy.budget))
-        yield Static("loading …", classes="tiers", markup=False)
+        yield Static(HEAD, classes="head", markup=False)
+        yield Vertical(classes="tiers")
+        yield Static("loading …", classes="memory", markup=False)
         yield Dial("policy", [(str(p), w) for p, w in POLICIES], _index(POLICIES, policy.mode), id="policy")
         yield Dial("scope", [(str(s), w) for s, w in SCOPES], _index(SCOPES, policy.scope), id="scope")
         yield Dial("budget", budgets, nearest, id="budget")
@@ -72,42 +83,45 @@ class LadderScreen(Panel[None]):
     def on_mount(self) -> None:
         """Ask for the ladder in a thread: it may have to be loaded first."""
         self.query_one("#policy", Dial).focus()
-        in_background(self._fovea.ladder, self._loaded)
+        in_background(self._look, self._loaded)
+
+    def _look(self) -> LadderStatus:
+        ladder = self._fovea.ladder()
+        self._needs = self._fovea.predicted_memory()
+        return ladder
 
     def _loaded(self, outcome: Outcome[LadderStatus]) -> None:
         if not self.is_attached:
             return
-        tiers = self.query_one(".tiers", Static)
         if outcome.value is None:
-            tiers.update(Content.styled(one_line(outcome.problem), "$error"))
-        else:
-            tiers.update(self._table(outcome.value))
+            self._memory(outcome.problem, problem=True)
+            for row in self.query(TierRow):
+                row.show(row.tier, self._needs.get(row.tier.name, 0), self._session.speed(row.tier.name))
+            return
+        ladder, rows = outcome.value, {row.tier.name: row for row in self.query(TierRow)}
+        for tier in ladder.tiers:
+            need, speed = self._needs.get(tier.name, 0), self._session.speed(tier.name)
+            if tier.name in rows:
+                rows[tier.name].show(tier, need, speed)
+            else:
+                self.query_one(".tiers", Vertical).mount(TierRow(tier, need, speed))
+        self._memory(self._told(ladder))
+        notices = [one_line(notice) for notice in ladder.notices]
+        if notices:
+            self._say("; ".join(notices))
 
-    def _table(self, ladder: LadderStatus) -> Content:
-        head = f"{'tier':<8}{'memory':>9}{'load':>8}{'reads':>12}{'writes':>12}  file"
-        rows = [Content.styled(head, "$quiet"), *(self._tier(tier) for tier in ladder.tiers)]
-        predicted = sum(tier.bytes for tier in ladder.tiers if tier.loaded)
+    def _told(self, ladder: LadderStatus) -> str:
+        predicted = sum(self._needs.get(tier.name, tier.bytes) for tier in ladder.tiers if tier.loaded)
         measured = f", measured {size(ladder.rss)}" if ladder.rss else ""
-        rows += [
-            Content(""),
-            Content.styled(
-                f"{one_line(ladder.architecture, 30)}, context {ladder.ctx:,}; "
-                f"weights {size(predicted)} by the files{measured}",
-                "$quiet",
-            ),
-        ]
-        rows += [Content.styled(one_line(notice), "$warning") for notice in ladder.notices]
-        return Content("\n").join(rows)
+        about = f"{one_line(ladder.architecture, 30)}, context {ladder.ctx:,}"
+        return f"{about}; memory: predicted {size(predicted + self._fovea.host_memory)}{measured}"
 
-    def _tier(self, tier: TierStatus) -> Content:
-        name = Content.styled(f"{one_line(tier.name, 7):<8}", f"bold {tier_colour(tier.name)}")
-        if not tier.loaded:
-            return Content.assemble(name, (f"not loaded: {one_line(tier.problem, 90)}", "$error"))
-        speed = self._fovea.tree.ledger.speed(model_name(self._fovea.settings), tier.name)
-        read = f"{speed.prefill_tok_s:,.0f} tok/s" if speed.prefill_tok_s else "?"
-        wrote = f"{speed.decode_tok_s:,.0f} tok/s" if speed.decode_tok_s else "?"
-        facts = f"{size(tier.bytes):>9}{tier.load_s:>6.1f} s{read:>12}{wrote:>12}  "
-        return Content.assemble(name, facts, (one_line(tier.path.name, 40), "$quiet"))
+    def _memory(self, text: str, *, problem: bool = False) -> None:
+        self.query_one(".memory", Static).update(Content.styled(one_line(text), "$error" if problem else "$quiet"))
+
+    @on(TierRow.Switched)
+    def _switched(self, event: TierRow.Switched) -> None:
+        in_background(partial(self._fovea.rest, event.tier, event.resting), self._loaded)
 
     def _spent(self) -> Content:
         spending = self._session.spending()

@@ -11,6 +11,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from tui.app.keys import display
+
 Result = TypeVar("Result")
 
 
@@ -37,6 +39,7 @@ class Panel(ModalScreen[Result], Generic[Result]):
     """
     heading = ""
     keys: tuple[tuple[str, str], ...] = ()
+    """Keys and words of the last line. A key that is the id of a binding reads as it is mapped now."""
 
     def compose(self) -> ComposeResult:
         """Lay the widgets out."""
@@ -52,10 +55,23 @@ class Panel(ModalScreen[Result], Generic[Result]):
 
     def key_line(self) -> Content:
         """Keys and words."""
+        changes: dict[str, str] = getattr(self.app, "key_changes", {})
+        own = {binding.id: binding for binding in self.own_bindings()}
         parts: list[tuple[str, str] | str] = []
-        for key, words in (*self.keys, ("Esc", "close")):
-            parts += [(key, "bold $primary"), f" {words}  "]
+        for key, words in (*self.keys, ("close", "close")):
+            name = display(own[key], changes).partition(" or ")[0] if key in own else key
+            parts += [(name, "bold $primary"), f" {words}  "]
         return Content.assemble(*parts)
+
+    @classmethod
+    def own_bindings(cls) -> list[Binding]:
+        """The keys of this window that have an id, its own first."""
+        return [
+            binding
+            for kind in cls.__mro__
+            for binding in vars(kind).get("BINDINGS", ())
+            if isinstance(binding, Binding) and binding.id
+        ]
 
     def action_close(self) -> None:
         """Close without a result."""

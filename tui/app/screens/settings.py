@@ -25,8 +25,15 @@ from tui.app.screens.panel import Panel
 if TYPE_CHECKING:
     from agent.app import Fovea
 
-AT_ONCE = ("screen.", "policy.")
-"""Keys that take effect without a restart."""
+WHEN: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("model", "tiers", "engine."), "The model is loaded anew when you close this window."),
+    (("folders.",), "Counts when fovea is started again."),
+    (("policy.mode", "policy.scope", "policy.budget"), "For new conversations; F2 changes this one."),
+    (("screen.tour",), ""),
+    (("screen.", "log_level"), "Counts at once."),
+    (("",), "Counts from the next message on."),
+)
+"""Beginnings of keys, and when a change of them counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,11 @@ def _choices(kind: Any) -> tuple[str, ...]:
     return ()
 
 
+def when(key: str) -> str:
+    """When a change of a setting counts, in words."""
+    return next(words for beginnings, words in WHEN if key.startswith(beginnings))
+
+
 def shown(value: Any) -> str:
     """A value as it would be typed."""
     if isinstance(value, bool):
@@ -84,7 +96,7 @@ class SettingsScreen(Panel[None]):
     SettingsScreen .said { height: 1; color: $quiet; }
     """
     heading = "Settings"
-    keys = (("Enter", "change"), ("Ctrl+X", "default"), ("↑ ↓", "move"))
+    keys = (("Enter", "change"), ("settings-default", "default"), ("↑ ↓", "move"))
 
     def __init__(self, fovea: Fovea) -> None:
         super().__init__(classes="-tall")
@@ -133,8 +145,8 @@ class SettingsScreen(Panel[None]):
         entry = self._here
         if entry is not None:
             default = shown(flatten(Settings())[entry.key])
-            later = "" if entry.key.startswith(AT_ONCE) else "  Takes effect at the next start."
-            told = Content.assemble(one_line(entry.help), (f"\ndefault {one_line(default, 70)}.{later}", "$quiet"))
+            fact = f"\ndefault {one_line(default, 70)}. {when(entry.key)}"
+            told = Content.assemble(one_line(entry.help), (fact, "$quiet"))
             self.query_one(".help", Static).update(told)
 
     @property
@@ -156,6 +168,8 @@ class SettingsScreen(Panel[None]):
         entry = self._here
         if entry is None:
             return
+        if entry.key == "screen.theme":
+            entry = Entry(entry.key, entry.help, tuple(sorted(self.app.available_themes)))
         value = flatten(self._fovea.settings)[entry.key]
         if entry.choices == ("true", "false"):
             self._write(entry, not value)

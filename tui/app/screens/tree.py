@@ -49,7 +49,13 @@ class TreeScreen(Panel[int]):
     TreeScreen .said { height: 1; color: $quiet; }
     """
     heading = "The tree of this conversation"
-    keys = (("Enter", "go there"), ("b", "bookmark"), ("n", "next one"), ("x", "delete"), ("u", "undo"))
+    keys = (
+        ("Enter", "go there"),
+        ("tree-bookmark", "bookmark"),
+        ("tree-next-bookmark", "next one"),
+        ("tree-delete", "delete"),
+        ("tree-undo", "undo"),
+    )
 
     def __init__(self, session: Session) -> None:
         super().__init__(classes="-tall")

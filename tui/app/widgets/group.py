@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.events import DescendantFocus, Resize
+from textual.events import DescendantBlur, DescendantFocus, Resize
 from textual.widgets import Static
 
 from agent.values import Node
@@ -96,9 +96,11 @@ class ReplyGroup(Vertical):
             self.query_one(".strip", Static).update(self._strip(panes, columns))
 
     def _strip(self, panes: list[Reply], columns: bool) -> Content:
-        hint = f"1-{len(panes)} picks · M merges · + one more · v back to one"
+        # The keys act on messages only: whoever is still in the prompt is told how to get there.
+        hint = "" if self.has_focus_within else "Tab, then "
+        hint += f"1-{len(panes)} picks · M merges · + one more · v back to one"
         if columns:
-            kind = "Blind: tiers are hidden until you pick" if self.blind else "Side by side"
+            kind = "Blind until you pick" if self.blind else "Side by side"
             return Content(f"{kind} · {hint}")
         tabs: list[tuple[str, str] | str] = []
         for index, pane in enumerate(panes):
@@ -115,6 +117,15 @@ class ReplyGroup(Vertical):
         """The focused column is the current one."""
         if self.beside and event.widget in self.panes:
             self.current = self.panes.index(event.widget)
+        self._hint()
+
+    def on_descendant_blur(self, event: DescendantBlur) -> None:
+        """The hint says again how to get here."""
+        self.call_after_refresh(self._hint)
+
+    def _hint(self) -> None:
+        if self.beside and self.is_attached:
+            self.query_one(".strip", Static).update(self._strip(self.panes, self.has_class("-columns")))
 
     # -- changes ------------------------------------------------------------------------------------------------------
 

@@ -82,6 +82,10 @@ class TokenText(ScrollView, can_focus=True):
         """Wrap to the new width."""
         self._wrap()
 
+    def rows(self, width: int) -> int:
+        """Lines the text takes at a width in cells."""
+        return len(wrap(self._pieces, max(1, width)))
+
     def _wrap(self) -> None:
         width = max(1, self.scrollable_content_region.width)
         if width != self._width:
