@@ -25,6 +25,11 @@ POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: wss:; frame-ancestors 'none'"
 )
 """What the page may load: nothing from elsewhere."""
+FOCUS = (
+    "<script>const waiting = setInterval(() => { const keys = document.querySelector('.xterm-helper-textarea'); "
+    "if (keys) { keys.focus(); clearInterval(waiting); } }, 100);</script>"
+)
+"""The keyboard belongs to the app as soon as it is there: without this the first words typed would be lost."""
 _OUTSIDE = re.compile(r"<link[^>]+https?://fonts\.[^>]*>")
 """textual-serve's page asks a font server for a font; that would tell it about every visit, and offline it hangs."""
 
@@ -103,11 +108,36 @@ def make_server(host: str, port: int, *, token: str = "", arguments: Sequence[st
         async def _make_app(self) -> Any:
             application = await super()._make_app()
             application.middlewares.append(web.middleware(_same_origin))
-            if token:
-                application.middlewares.append(_guard(token))
+            application.middlewares.append(_guard(token) if token else web.middleware(_only_here))
             return application
 
+        async def on_startup(self, app: Any) -> None:
+            """Say nothing: the address was told already."""
+
+        async def handle_index(self, request: Any) -> Any:
+            """The page, with the address the visitor used: the one listened on may be 0.0.0.0 or have another name."""
+            self.public_url = f"http://{request.host}"  # read before the next await
+            return await super().handle_index(request)
+
     return Guarded(command, host=host, port=port, title="fovea")
+
+
+def plain_host(host: str) -> str:
+    """The Host header without its port and brackets; empty when it is none."""
+    found = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|([\w.-]+)(?::\d+)?", host)
+    return (found.group(1) or found.group(2)) if found else ""
+
+
+async def _only_here(request: Any, handler: Any) -> Any:
+    """Without a token the page must be asked for by a name of this machine.
+
+    Another name may be a foreign page whose address was pointed here after it was loaded (DNS rebinding).
+    """
+    from aiohttp import web
+
+    if not is_local(plain_host(request.headers.get("Host", ""))):
+        return web.Response(status=403, text="Open fovea by the address it showed when it was started.\n")
+    return await handler(request)
 
 
 def same_origin(origin: str, host: str) -> bool:
@@ -125,11 +155,12 @@ def same_origin(origin: str, host: str) -> bool:
 async def _same_origin(request: Any, handler: Any) -> Any:
     from aiohttp import web  # comes with textual-serve
 
-    if not same_origin(request.headers.get("Origin", ""), request.headers.get("Host", "")):
+    host = request.headers.get("Host", "")
+    if not plain_host(host) or not same_origin(request.headers.get("Origin", ""), host):
         return web.Response(status=403, text="Another page may not use fovea.\n")
     response = await handler(request)
     if isinstance(response, web.Response) and response.content_type == "text/html" and response.text:
-        response.text = _OUTSIDE.sub("", response.text)
+        response.text = _OUTSIDE.sub("", response.text).replace("</body>", f"{FOCUS}</body>")
     if not response.prepared:
         response.headers["Content-Security-Policy"] = POLICY
     return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -35,7 +36,8 @@ def chat(plain: bool, session_id: str | None, listen: str | None, public: bool, 
     if listen is not None:
         from tui.app.listen import listen as serve
 
-        return serve(listen, public=public, arguments=("--session", session_id) if session_id else ())
+        session = ("--session", session_id) if session_id else ()
+        return serve(listen, public=public, arguments=(*session, *_flags(settings)))
     with opened(settings) as fovea:
         fovea.memory.start()
         if plain or not has_screen():
@@ -44,6 +46,16 @@ def chat(plain: bool, session_id: str | None, listen: str | None, public: bool, 
 
         fovea.progress = None  # the app owns the terminal now
         return run_app(fovea, None if session_id is None else fovea.session(session_id).id)
+
+
+def _flags(settings: Settings) -> list[str]:
+    """The settings chosen for this run, as flags for the program of every visitor."""
+    from agent import paths
+    from agent.settings_file import flatten, load
+
+    written = flatten(load(paths.find().settings))
+    changed = {key: value for key, value in flatten(settings).items() if value != written[key]}
+    return [part for key, value in changed.items() for part in ("--set", f"{key}={json.dumps(value)}")]
 
 
 def has_screen() -> bool:

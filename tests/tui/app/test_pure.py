@@ -268,9 +268,7 @@ def test_code_blocks_and_copying() -> None:
     assert clipboard.copy("one\ntwo", sent.append, lambda command, data: command[0] == "xclip") == (
         "Copied 7 characters, 2 lines (terminal and xclip)"
     )
-    assert (
-        clipboard.copy("x", sent.append, lambda command, data: False) == "Copied 1 character (through the terminal)"
-    )
+    assert clipboard.copy("x", sent.append, lambda command, data: False) == "Copied 1 character (through the terminal)"
     assert sent == ["one\ntwo", "x"]
 
 
@@ -327,3 +325,29 @@ async def test_the_token_guards_every_page() -> None:
         assert (await client.get("/")).status == 200  # the cookie
         evil = await client.get("/", headers={"Origin": "http://evil.example"})
         assert evil.status == 403
+
+
+@pytest.mark.parametrize(
+    ("header", "host"),
+    [
+        ("localhost:7860", "localhost"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("[::1]:7860", "::1"),
+        ('evil"onload=x', ""),
+        ("", ""),
+    ],
+)
+def test_the_host_of_a_request(header: str, host: str) -> None:
+    assert listen.plain_host(header) == host
+
+
+async def test_a_page_pointed_here_under_a_foreign_name_is_refused() -> None:
+    from aiohttp.test_utils import TestClient, TestServer
+
+    application = await listen.make_server("127.0.0.1", 7860)._make_app()
+    async with TestClient(TestServer(application)) as client:
+        evil = {"Host": "evil.example:7860", "Origin": "http://evil.example:7860"}
+        assert (await client.get("/", headers=evil)).status == 403
+        page = await (await client.get("/", headers={"Host": "localhost:7861"})).text()
+        assert "ws://localhost:7861/ws" in page, "the page talks to the address it was asked for by"
+        assert listen.FOCUS in page
