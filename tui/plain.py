@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import random
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import AgentError
@@ -145,15 +147,26 @@ class LineMode:
                 handle(self, text)
             else:
                 self.failed = False
-                self.follow(
-                    self.session.send(text.removeprefix("/") if text.startswith("//") else text, tier=self.tier)
-                )
+                self.follow(self.session.send(self._expanded(text.removeprefix("/")), tier=self.tier))
         except (AgentError, BackendError, MemoryRoomError) as error:
             self.failed = True
             self.line(f"! {one_line(str(error))}")
 
+    def _expanded(self, text: str) -> str:
+        """The message with the files it mentions; what comes through a pipe is taken as it is."""
+        from tui.app import mentions
+
+        if not self.interactive:
+            return text
+        whole, problems = mentions.expand(text, Path.cwd())
+        for problem in problems:
+            self.line(f"! {problem}")
+        return whole
+
     def _finished(self, replies: tuple[Node, ...]) -> None:
         if len(replies) > 1:
+            if self.blind:  # in the order of the tiers it would not be blind
+                replies = tuple(random.sample(replies, len(replies)))
             self.versions = [reply.id for reply in replies]
             for number, reply in enumerate(replies, start=1):
                 who = "" if self.blind else f" ({reply.tier})"

@@ -67,6 +67,9 @@ class ShelfMixin(OpenMixin):
         path = Path(name or f"{title}.{suffix}").expanduser()
         if path.exists() and not name:
             path = path.with_stem(f"{path.stem}-{self.session.id[:8]}")
+        elif path.exists():
+            self.tell(f"{one_line(str(path), 60)} is there already; say another name", problem=True)
+            return
 
         def write() -> str:
             write_atomically(path.absolute(), self.session.export(kind))  # type: ignore[arg-type]  # checked above
