@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -31,7 +32,23 @@ class State:
     warm: bool = False
     """Whether the engine has read this conversation in this process."""
     cancelled: threading.Event = field(default_factory=threading.Event)
+    """The stop of the turn that runs (or ran last)."""
     writing: threading.Lock = field(default_factory=threading.Lock)
+    _stops: weakref.WeakSet[threading.Event] = field(default_factory=weakref.WeakSet)
+    _stopping: threading.Lock = field(default_factory=threading.Lock)
+
+    def asked(self) -> threading.Event:
+        """The stop of a turn that was just asked for; it lives as long as its iterator, which may never begin."""
+        stop = threading.Event()
+        with self._stopping:
+            self._stops.add(stop)
+        return stop
+
+    def stop(self) -> None:
+        """Stop the running turn, and those that were asked for and have not begun yet."""
+        with self._stopping:
+            for stop in self._stops:
+                stop.set()
 
 
 @dataclass(slots=True)

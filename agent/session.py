@@ -6,7 +6,9 @@ keeps what was written. One turn runs at a time; ``cancel`` may come from any th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from typing import Literal
 
 from agent import asks, branches, compaction, export
@@ -132,23 +134,26 @@ class Session:
         goes on after it. ``ask``: the proposal this carries out, for the log.
         """
         reply = self._reply_node(node_id)
-        return branches.look_closer(self._desk, self._state, self._turn, reply, scope, (start, end), tier, ask)
+        run = partial(self._run, self._state.asked())
+        return branches.look_closer(self._desk, self._state, run, reply, scope, (start, end), tier, ask)
 
     def resume(self, node_id: int) -> Iterator[TurnEvent]:
         """Finish a partial reply (open, stopped or failed); nothing already written is asked for again."""
-        return self._turn(branches.resume_spec(self._desk, self._reply_node(node_id)))
+        stop = self._state.asked()  # before the ladder is waited for
+        return self._run(stop, branches.resume_spec(self._desk, self._reply_node(node_id)))
 
     def continue_from(self, node_id: int, text: str) -> Iterator[TurnEvent]:
         """An edited reply: a version that starts with ``text`` and goes on from there."""
-        return self._turn(branches.continue_spec(self._desk, self._reply_node(node_id), text))
+        stop = self._state.asked()
+        return self._run(stop, branches.continue_spec(self._desk, self._reply_node(node_id), text))
 
     def compact(self) -> Iterator[TurnEvent]:
         """Fold the conversation so far into a summary; the person's own messages stay verbatim, nothing is lost."""
-        return self._locked(compaction.events(self._desk, self._state))
+        return self._locked(self._state.asked(), compaction.events(self._desk, self._state))
 
     def cancel(self) -> None:
-        """Stop the running turn; takes effect within one decode step, also inside a prefill."""
-        self._state.cancelled.set()
+        """Stop the running turn within one decode step, also inside a prefill, or one whose events nobody read yet."""
+        self._state.stop()
         self._desk.engine.cancel()
 
     # Branches ---------------------------------------------------------------------------------------------------
@@ -232,7 +237,7 @@ class Session:
         n: int = 3,
     ) -> Iterator[TurnEvent]:
         """Answer a proposal; the stream is empty when nothing has to be written."""
-        return asks.answer(self._desk, self._state, self._turn, ask, choice, reason, n)
+        return asks.answer(self._desk, self._state, partial(self._run, self._state.asked()), ask, choice, reason, n)
 
     def set_policy(
         self, *, mode: Policy | None = None, scope: Scope | None = None, budget: float | None = None
@@ -318,14 +323,17 @@ class Session:
         return node
 
     def _turn(self, spec: Spec) -> Iterator[TurnEvent]:
-        return self._locked(Turn(self._desk, self._state, spec).events())
+        return self._run(self._state.asked(), spec)
 
-    def _locked(self, events: Iterator[TurnEvent]) -> Iterator[TurnEvent]:
-        """One turn at a time, from the first event to the last."""
+    def _run(self, stop: threading.Event, spec: Spec) -> Iterator[TurnEvent]:
+        return self._locked(stop, Turn(self._desk, self._state, spec).events())
+
+    def _locked(self, stop: threading.Event, events: Iterator[TurnEvent]) -> Iterator[TurnEvent]:
+        """One turn at a time, from the first event to the last; ``stop`` may be set before the first."""
         if not self._state.writing.acquire(blocking=False):
             raise BusyError("A reply is being written in this conversation; stop it first")
         try:
-            self._state.cancelled.clear()
+            self._state.cancelled = stop
             yield from events
         finally:
             self._state.writing.release()

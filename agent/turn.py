@@ -64,6 +64,8 @@ class Turn:
     said: list[str] = field(default_factory=list)
     planned: int | None = None
     """The line of the log about what the overseer decided; gets the real cost."""
+    before: int | None = None
+    """The head before the turn."""
 
     def events(self) -> Iterator[TurnEvent]:
         """See the module."""
@@ -80,6 +82,7 @@ class Turn:
         packed = pack_prompt(self.desk, self.state, ladder, nodes, passages, self._parallel())
         plans = self._plans(ladder, tier, packed)
         self.said += self.desk.overseer.notices()
+        self.before = self.state.head
         user, jobs = self._commit(nodes, passages, plans, ladder, packed)
         # The stand-in of a new question had no id yet.
         self.state.window, self.state.warm = packed.window or user.id, True
@@ -267,7 +270,9 @@ class Turn:
                 kept = {node.id for node in writing.finished}
                 node = jobs[0].drafts[0].node
                 if node not in kept:
-                    self.state.head = next(iter(sorted(kept)), self.desk.tree.node(node).parent)
+                    # Another version that came to nothing leaves the conversation where it was.
+                    none = self.desk.tree.node(node).parent if self.spec.question is not None else self.before
+                    self.state.head = next(iter(sorted(kept)), none)
                     self.desk.tree.shelf.set_head(self.state.id, self.state.head)
         except StorageError as error:
             writing.problem = writing.problem or f"The reply could not be saved: {error}"

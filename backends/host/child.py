@@ -19,8 +19,9 @@ from typing import Any, BinaryIO
 
 from backends.errors import BackendError, HostError
 from backends.host import wire
+from backends.host.outbox import Outbox
 from backends.ladder import Ladder
-from backends.types import Event, Failed, LadderSpec
+from backends.types import Event, Failed, LadderSpec, Step
 
 log = logging.getLogger("fovea.host")
 
@@ -29,7 +30,7 @@ class Host:
     """The loop of the child process."""
 
     def __init__(self, orders: BinaryIO, answers: BinaryIO) -> None:
-        self._orders, self._answers = orders, answers
+        self._orders, self._outbox = orders, Outbox(answers)
         self._queue: queue.Queue[tuple[int, str, Any]] = queue.Queue()
         self._ladder: Ladder | None = None
         self._running = 0
@@ -106,11 +107,11 @@ class Host:
             self._ladder.cancel()
 
     def _send(self, number: int, value: object) -> None:
-        try:
-            self._answers.write(wire.answer(number, value))
-            self._answers.flush()
-        except (BrokenPipeError, ValueError):
-            os._exit(0)
+        line = wire.answer(number, value)
+        if isinstance(value, Step):
+            self._outbox.soon(line)
+        else:
+            self._outbox.now(line)
 
 
 def _rss() -> int:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import atexit
 import itertools
 import logging
-import os
 import queue
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 from backends import errors
 from backends.errors import BackendError, HostDied, HostError
@@ -35,35 +30,13 @@ from backends.types import (
     Step,
 )
 
+if TYPE_CHECKING:
+    from backends.host.process import HostProcess
+
 log = logging.getLogger("fovea.host")
 
-_LOG_BYTES = 2_000_000
-"""Size at which the host's log is started anew."""
-
-_CLOSE_S = 3.0
-"""Seconds a host gets to end by itself."""
-
-
-@dataclass(slots=True)
-class _Process:
-    """One running host and the thread that reads its answers."""
-
-    popen: subprocess.Popen[bytes]
-    answers: queue.Queue[tuple[int, Any]] = field(default_factory=queue.Queue)
-
-    def read(self, stream: IO[bytes]) -> None:
-        """Pass answers on until the host ends; then say how it ended."""
-        with stream:
-            for line in stream:
-                try:
-                    self.answers.put(wire.read_answer(line))
-                except HostError as error:
-                    log.error("%s", error)
-                    number = wire.number_of(line)
-                    if number is not None:  # whoever waits for this answer must not wait for ever
-                        self.answers.put((number, Failed("HostError", str(error))))
-        self.popen.wait()
-        self.answers.put((-1, HostDied(_how_it_ended(self.popen.returncode))))
+_STOP_S = 3.0
+"""Seconds a host gets to stop its work before it is ended."""
 
 
 class EngineHost:
@@ -78,7 +51,7 @@ class EngineHost:
         self._log_path = log_path
         self._numbers = itertools.count(1)
         self._turn = threading.Lock()
-        self._process: _Process | None = None
+        self._process: HostProcess | None = None
         self._ladder: LadderSpec | None = None
         self._status: LadderStatus | None = None
         self._running = 0
@@ -88,7 +61,7 @@ class EngineHost:
     @property
     def pid(self) -> int | None:
         """Process id of the running host."""
-        return self._process.popen.pid if self._process else None
+        return self._process.pid if self._process else None
 
     def load(self, ladder: LadderSpec) -> LadderStatus:
         """Load a ladder, starting the host where needed."""
@@ -128,7 +101,7 @@ class EngineHost:
         process, number = self._process, self._running
         if process is not None and number:
             with suppress(HostDied):
-                self._send(process, number, "cancel")
+                process.send(number, "cancel")
 
     def close(self) -> None:
         """End the host and wait for it; it is killed when it does not end by itself."""
@@ -139,52 +112,19 @@ class EngineHost:
 
     def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        with suppress(HostDied):
-            self._send(process, 0, "close")
-        stdin = process.popen.stdin
-        with suppress(OSError):
-            if stdin is not None:
-                stdin.close()
-        try:
-            process.popen.wait(_CLOSE_S)
-        except subprocess.TimeoutExpired:
-            process.popen.kill()
-            process.popen.wait()
-
-    def _start(self) -> _Process:
-        root = str(Path(__file__).resolve().parents[2])
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
-        sink: Any = subprocess.DEVNULL
-        if self._log_path is not None:
-            sink = _open_log(self._log_path)
-        try:
-            popen = subprocess.Popen(
-                [sys.executable, "-m", "backends.host.child"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=sink,
-                env=env,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise HostError(f"The engine host could not start: {error}") from error
-        finally:
-            if self._log_path is not None:
-                os.close(sink)
-        process = _Process(popen)
-        threading.Thread(target=process.read, args=(popen.stdout,), name="engine-answers", daemon=True).start()
-        return process
+        if process is not None:
+            process.close()
 
     def _alive(self) -> bool:
-        return self._process is not None and self._process.popen.poll() is None
+        return self._process is not None and self._process.alive()
 
     def _load(self, ladder: LadderSpec) -> LadderStatus:
         self._ladder = ladder
         if not self._alive():
+            from backends.host.process import HostProcess  # not before a model is wanted: the first paint comes first
+
             self._end()
-            self._process = self._start()
+            self._process = HostProcess(self._log_path)
         try:
             status = self._exchange("load", ladder)
         except HostDied as died:
@@ -226,12 +166,12 @@ class EngineHost:
         process, number = self._process, next(self._numbers)
         if process is None:
             raise HostDied("it is not running")
-        self._send(process, number, op, value)
+        process.send(number, op, value)
         self._running = number
         finished = False
         try:
             while not finished:
-                got, answer = process.answers.get()
+                got, answer = process.receive()
                 if isinstance(answer, HostDied):
                     finished = True
                     raise answer
@@ -244,34 +184,20 @@ class EngineHost:
                 self._drain(process, number)
             self._running = 0
 
-    def _drain(self, process: _Process, number: int) -> None:
+    def _drain(self, process: HostProcess, number: int) -> None:
         with suppress(HostDied):
-            self._send(process, number, "cancel")
-        end = monotonic() + _CLOSE_S
+            process.send(number, "cancel")
+        end = monotonic() + _STOP_S
         while True:
             try:
-                got, answer = process.answers.get(timeout=max(0.0, end - monotonic()))
+                got, answer = process.receive(max(0.0, end - monotonic()))
             except queue.Empty:  # work that cannot be stopped, such as loading: the next order starts a new host
-                process.popen.kill()
+                process.kill()
                 return
             if isinstance(answer, HostDied):
-                process.answers.put((-1, answer))
                 return
             if got == number and not isinstance(answer, Step | Prefill | Notice):
                 return
-
-    def _send(self, process: _Process, number: int, op: str, value: object = None) -> None:
-        stdin = process.popen.stdin
-        try:
-            if stdin is None:
-                raise BrokenPipeError
-            stdin.write(wire.order(number, op, value))
-            stdin.flush()
-        except (OSError, ValueError) as error:
-            # A pipe breaks a moment before the process counts as ended; without waiting it would pass for alive.
-            with suppress(subprocess.TimeoutExpired):
-                process.popen.wait(_CLOSE_S)
-            raise HostDied(_how_it_ended(process.popen.poll())) from error
 
     def _run(self, request: Request) -> Iterator[Event]:
         reply = Reply(request)
@@ -300,28 +226,6 @@ class EngineHost:
                 return
 
 
-def _open_log(path: Path) -> int:
-    """The host's log, started anew (the old one kept as ``.1``) when it has grown; or nowhere."""
-    with suppress(OSError):
-        if path.stat().st_size > _LOG_BYTES:
-            path.replace(path.with_name(path.name + ".1"))
-    try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    except OSError as error:
-        log.warning("the engine's log cannot be written: %s", error)
-        return os.open(os.devnull, os.O_WRONLY)
-
-
 def _error_of(failed: Failed) -> BackendError:
     kind = getattr(errors, failed.kind, BackendError)
     return kind(failed.text) if isinstance(kind, type) and issubclass(kind, BackendError) else BackendError(failed.text)
-
-
-def _how_it_ended(code: int | None) -> str:
-    if code is None:
-        return "it closed its pipe"
-    if code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        hint = ": most likely memory ran out" if name == "SIGKILL" else ""
-        return f"killed by {name}{hint}"
-    return f"exit code {code}"

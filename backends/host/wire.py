@@ -1,18 +1,17 @@
-"""One JSON object a line, both ways.
+"""One message a line, both ways: the number of the order, a word, a JSON value.
 
-Parent to host: ``{"id": 7, "op": "run", "value": {…}}``; host to parent: ``{"id": 7, "type": "Step", "value": {…}}``.
-The values are the dataclasses of ``backends.types``, checked by pydantic on arrival.
+Parent to host: ``7 run {…}``; host to parent: ``7 Step {…}``. The values are the dataclasses of ``backends.types``;
+pydantic reads them from the bytes and checks them in one go.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from backends import types
 from backends.errors import HostError
@@ -86,7 +85,7 @@ def order(number: int, op: str, value: object = None) -> bytes:
             body = _adapter(OPS[op]).dump_json(value)
         except ValueError:
             body = json.dumps(_harmless(_adapter(OPS[op]).dump_python(value)), default=str).encode()
-    return b'{"id":%d,"op":"%s","value":%s}\n' % (number, op.encode(), body)
+    return b"%d %s %s\n" % (number, op.encode(), body)
 
 
 def _harmless(value: Any) -> Any:
@@ -103,30 +102,29 @@ def _harmless(value: Any) -> Any:
 def answer(number: int, value: Any) -> bytes:
     """A line for the parent."""
     kind: type = type(value)
-    return b'{"id":%d,"type":"%s","value":%s}\n' % (number, kind.__name__.encode(), _adapter(kind).dump_json(value))
+    return b"%d %s %s\n" % (number, kind.__name__.encode(), _adapter(kind).dump_json(value))
 
 
 def read_order(line: bytes) -> tuple[int, str, Any]:
-    """(id, op, value) of a line from the parent. Raises HostError."""
+    """(number, op, value) of a line from the parent. Raises HostError."""
     try:
-        raw = json.loads(line)
-        op = raw["op"]
-        value = _adapter(OPS[op]).validate_python(raw["value"]) if op in OPS else None
-        return int(raw["id"]), op, value
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        number, op, body = line.split(b" ", 2)
+        kind = OPS.get(op.decode())
+        return int(number), op.decode(), _adapter(kind).validate_json(body) if kind else None
+    except ValueError as error:  # pydantic's ValidationError is one
         raise HostError(f"The engine host got an order it cannot read: {error}") from error
 
 
 def number_of(line: bytes) -> int | None:
-    """The id of a line whose value cannot be read, if that much can be told."""
-    found = re.match(rb'{"id":(\d+),', line)
-    return int(found.group(1)) if found else None
+    """The number of a line whose value cannot be read, if that much can be told."""
+    number = line.split(b" ", 1)[0]
+    return int(number) if number.isdigit() else None
 
 
 def read_answer(line: bytes) -> tuple[int, Any]:
-    """(id, value) of a line from the host. Raises HostError."""
+    """(number, value) of a line from the host. Raises HostError."""
     try:
-        raw = json.loads(line)
-        return int(raw["id"]), _adapter(_BY_NAME[raw["type"]]).validate_python(raw["value"])
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        number, kind, body = line.split(b" ", 2)
+        return int(number), _adapter(_BY_NAME[kind.decode()]).validate_json(body)
+    except (ValueError, KeyError) as error:
         raise HostError(f"The engine host sent something that cannot be read: {error}") from error

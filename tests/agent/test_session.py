@@ -467,3 +467,30 @@ def test_changed_settings_count_at_once_and_a_changed_ladder_is_loaded_anew(open
     with pytest.raises(SettingsError):
         fovea.change({"engine.threads": "many"})
     assert fovea.settings.engine.threads == 3
+
+
+def test_a_stop_before_the_first_event_is_meant_for_that_turn(open_fovea):
+    fovea = open_fovea("One.", "Two.")
+    session = fovea.session()
+    events = session.send("First")
+    session.cancel()
+    *_, last = list(events)
+    assert isinstance(last, Stopped) and last.replies == ()
+    assert texts(session.path()) == ["First"]
+    again = list(session.reply())  # and for no other
+    assert isinstance(again[-1], Finished)
+    closer = session.look_closer(again[-1].replies[0].id)
+    session.cancel()
+    *_, last = list(closer)
+    assert isinstance(last, Stopped) and texts(session.path()) == ["First", "One."]
+
+
+def test_a_turn_that_was_refused_does_not_take_the_stop_away(open_fovea):
+    fovea = open_fovea("A long reply that is stopped in its middle.")
+    session = fovea.session()
+    events = session.send("First")
+    next(events)
+    session.cancel()
+    with pytest.raises(BusyError):
+        list(session.send("Second"))
+    assert isinstance(list(events)[-1], Stopped)

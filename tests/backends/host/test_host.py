@@ -223,14 +223,14 @@ def test_lone_surrogates_do_not_stop_a_request():
     assert value.messages[0].content == "a?👁"
 
 
-@pytest.mark.parametrize("line", [b"", b"{}", b"[1]", b'{"id":1,"op":"run","value":{}}', b"\xff\xfe", b'{"id":'])
+@pytest.mark.parametrize("line", [b"", b"{}", b"run {}", b"1 run", b"1 run {}", b"x run {}", b"1 \xff {}", b"1 run {"])
 def test_garbage_on_the_wire_is_a_host_error(line):
     with pytest.raises(HostError):
         wire.read_order(line)
 
 
 def test_the_hosts_log_is_bounded(tiny_tiers, tmp_path, monkeypatch):
-    monkeypatch.setattr("backends.host.client._LOG_BYTES", 100)
+    monkeypatch.setattr("backends.host.process.LOG_BYTES", 100)
     log = tmp_path / "engine.log"
     log.write_bytes(b"x" * 200)
     host = EngineHost(log)
@@ -279,13 +279,13 @@ def test_an_interrupted_load_does_not_hang(tiny_tiers, monkeypatch):
     host = EngineHost()
     host.load(spec(tiny_tiers, "4-bit"))
     stream = host._stream("load", spec(tiny_tiers, "4-bit", "16-bit"))
-    real = host._process.answers.get
+    real = host._process.receive
 
     def interrupt(*args, **kwargs):
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(host._process.answers, "get", interrupt)
+    monkeypatch.setattr(host._process, "receive", interrupt)
     with pytest.raises(KeyboardInterrupt):
         next(stream)
     assert real
@@ -300,7 +300,7 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_engine(tiny_tiers, tmp_p
 
 
 def test_an_answer_that_cannot_be_read_fails_its_request():
-    assert wire.number_of(b'{"id":12,"type":"Step","value":{"p":null}}') == 12
+    assert wire.number_of(b'12 Step {"p":null}') == 12
     assert wire.number_of(b"garbage") is None
 
 
