@@ -1,6 +1,7 @@
 """The settings: one pydantic model for ``generation_config.yaml`` and for the flags of the command line.
 
-Every field has a description; ``docs/settings.md`` is generated from them. A dotted key (``sampling.temperature``)
+The text below every field is its description: help texts and ``docs/settings.md`` are made from them (see
+``agent.settings_doc``, which reads them when they are wanted, not at every start). A dotted key (``sampling.temperature``)
 names a field everywhere: in messages, in ``--set``, in ``fovea settings set``.
 """
 
@@ -20,7 +21,7 @@ DEFAULT_SYSTEM_PROMPT = "You are fovea, a small helpful assistant."
 class Section(BaseModel):
     """Base of all sections: unknown keys are errors, values are never guessed from other types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class EngineSettings(Section):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+import textwrap
 import types
 from collections.abc import Iterator
 from enum import Enum
+from itertools import pairwise
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -41,13 +45,37 @@ def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInf
 
 
 def descriptions() -> dict[str, str]:
-    """Dotted key to its one-line meaning."""
-    return {key: " ".join((info.description or "").split()) for key, info in fields()}
+    """Dotted key to its one-line meaning: the text that stands below the field in the source."""
+    return dict(_descriptions(Settings, ""))
+
+
+def _descriptions(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    texts = _field_texts(model)
+    for name, info in model.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _descriptions(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", texts.get(name, "")
+
+
+def _field_texts(model: type[BaseModel]) -> dict[str, str]:
+    (body,) = (
+        node.body
+        for node in ast.parse(textwrap.dedent(inspect.getsource(model))).body
+        if isinstance(node, ast.ClassDef)
+    )
+    found = {}
+    for field, text in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            value = text.value.value if isinstance(text.value, ast.Constant) else ""
+            found[field.target.id] = " ".join(str(value).split())
+    return found
 
 
 def markdown() -> str:
     """The whole page."""
-    parts = [INTRO]
+    parts, meanings = [INTRO], descriptions()
     section: str | None = None
     for key, info in fields():
         head = key.split(".")[0] if "." in key else ""
@@ -57,7 +85,7 @@ def markdown() -> str:
             meaning = f"\n{_section_doc(head)}\n" if head else ""
             parts.append(f"\n## {title}\n{meaning}\n| key | kind | default | meaning |\n|---|---|---|---|\n")
         default = json.dumps(_plain(info.get_default(call_default_factory=True)), ensure_ascii=False)
-        meaning = " ".join((info.description or "").split()).replace("|", "\\|")
+        meaning = meanings[key].replace("|", "\\|")
         parts.append(f"| `{key}` | {_kind(info)} | `{default}` | {meaning} |\n")
     return "".join(parts)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -18,6 +17,7 @@ from textual.widgets.option_list import Option
 
 from agent.errors import AgentError
 from agent.settings import Settings
+from agent.settings_doc import descriptions, fields
 from agent.settings_file import flatten, parse_value
 from tui.app.safe import one_line
 from tui.app.screens.panel import Panel
@@ -46,14 +46,11 @@ class Entry:
     """Allowed values where there are only a few; ``true`` and ``false`` for switches."""
 
 
-def entries(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[Entry]:
+def entries() -> Iterator[Entry]:
     """Every leaf of the schema, in its order."""
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from entries(kind, f"{prefix}{name}.")
-        else:
-            yield Entry(f"{prefix}{name}", field.description or "", _choices(kind))
+    meanings = descriptions()
+    for key, field in fields():
+        yield Entry(key, meanings[key], _choices(field.annotation))
 
 
 def _choices(kind: Any) -> tuple[str, ...]:
