@@ -1,8 +1,8 @@
 """The settings: one pydantic model for ``generation_config.yaml`` and for the flags of the command line.
 
-The text below every field is its description: help texts and ``docs/settings.md`` are made from them (see
-``agent.settings_doc``, which reads them when they are wanted, not at every start). A dotted key (``sampling.temperature``)
-names a field everywhere: in messages, in ``--set``, in ``fovea settings set``.
+The text below every field is its meaning, which help texts and ``docs/settings.md`` show (``agent.settings_doc``
+reads it when it is wanted, not at every start). A dotted key (``sampling.temperature``) names a field everywhere: in
+messages, in ``--set``, in ``fovea settings set``.
 """
 
 from __future__ import annotations
