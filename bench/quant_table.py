@@ -5,7 +5,9 @@ every position with the reference, the 16-bit weights computed in float32: KL(re
 often the likeliest token is the same. Speeds are of one sequence. All methods run through fovea's own engines.
 
     python -m bench.quant_table --model backends/pocket/pocket-F16.gguf --work build/quant --json build/quant.json
-    python -m bench.quant_table --model build/shape-0.5b-F16.gguf --work build/quant-0.5b --only-speed
+    python -m bench.quant_table --model build/shape-0.1b.gguf --work build/quant-0.1b --only-speed --threads 2
+
+``bench.quantization`` makes the checkpoints that other libraries make, runs this, and writes the page.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from backends.types import Message
 PROMPTS = Path(__file__).parent / "prompts" / "prompts.jsonl"
 CTX, REPLY = 1024, 48
 READ, WRITE, BLOCKS = 128, 16, 5
-"""Tokens of a timed block of reading and of writing, and how many blocks."""
+"""Tokens of a timed block of reading and of writing, and how many blocks (``--read``, ``--write``, ``--blocks``)."""
 GGUF = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K")
 TORCH = {"fp32": ("fp32", "none"), "fp16": ("fp16", "none"), "bf16": ("bf16", "none"), "int8": ("bf16", "int8"),
          "nf4": ("bf16", "nf4"), "fp4": ("bf16", "fp4")}  # fmt: skip
@@ -94,7 +96,9 @@ def open_method(method: Method, model: Path, work: Path, threads: int) -> Steppe
         return LlamaStepper(path, LlamaOptions(ctx=CTX, batch_size=256, sequences=3, threads=threads))
     from backends.transformers_engine.load import TransformersOptions, open_stepper
 
-    dtype, quant = ("auto", "none") if method.folder else TORCH[method.name]
+    # NVFP4 is unpacked to bfloat16, whatever the rest is stored in.
+    stored = "bf16" if "nvfp4" in method.name.lower() else "auto"
+    dtype, quant = (stored, "none") if method.folder else TORCH[method.name]
     folder = Path(method.folder) if method.folder else unpacked(model, work)
     options = TransformersOptions(dtype, quant, "cpu", CTX, batch_size=256, sequences=3, threads=threads)
     return open_stepper(folder, options)
@@ -187,9 +191,9 @@ def _mean(parts: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:
 # Speed --------------------------------------------------------------------------------------------------------------
 
 
-def speeds(stepper: Stepper, base: Stepper, row: Row) -> Row:
+def speeds(stepper: Stepper, base: Stepper, row: Row, read: int, write: int, blocks: int) -> Row:
     """Median speeds, and as a share of the 16-bit GGUF's, measured in turn: other work on the machine hits both."""
-    pairs = [(block(stepper), block(base)) for _ in range(BLOCKS + 1)][1:]
+    pairs = [(block(stepper, read, write), block(base, read, write)) for _ in range(blocks + 1)][1:]
     reading, writing = ([pair[0][kind] for pair in pairs] for kind in (0, 1))
     shares = [[own[kind] / other[kind] for own, other in pairs] for kind in (0, 1)]
     return replace(
@@ -201,18 +205,18 @@ def speeds(stepper: Stepper, base: Stepper, row: Row) -> Row:
     )
 
 
-def block(stepper: Stepper) -> tuple[float, float]:
-    """Tokens per second of reading ``READ`` and then writing ``WRITE`` tokens."""
-    tokens = (stepper.tokenize("The keeper wrote down the wind, the ships, the birds and the water. ") * 64)[:READ]
+def block(stepper: Stepper, read: int, write: int) -> tuple[float, float]:
+    """Tokens per second of reading ``read`` and then writing ``write`` tokens."""
+    tokens = (stepper.tokenize("The keeper wrote down the wind, the ships, the birds and the water. ") * 64)[:read]
     seq = stepper.open()
     start = perf_counter()
     logits = stepper.prefill(seq, tokens)
     middle = perf_counter()
-    for _ in range(WRITE):
+    for _ in range(write):
         logits = stepper.step([Feed(seq, [int(logits.argmax())])])[0][0]
     end = perf_counter()
     stepper.drop(seq)
-    return READ / (middle - start), WRITE / (end - middle)
+    return read / (middle - start), write / (end - middle)
 
 
 # The table ----------------------------------------------------------------------------------------------------------
@@ -244,7 +248,7 @@ def measure(args: argparse.Namespace) -> list[Row]:
                 wanted = [log_probs(stepper, tokens) for tokens in texts]
             row = Comparison.of(stepper, texts, wanted).into(row)
         if base is not None:
-            row = speeds(stepper, base, row)
+            row = speeds(stepper, base, row, args.read, args.write, args.blocks)
         stepper.close()
         rows.append(row)
         print(line(row), flush=True)
@@ -285,6 +289,9 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=64, help="prompts to use")
     parser.add_argument("--checkpoint", action="append", default=[], metavar="NAME=FOLDER", help="quantized already")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--read", type=int, default=READ, help="tokens of a timed block of reading")
+    parser.add_argument("--write", type=int, default=WRITE, help="tokens of a timed block of writing")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help="timed blocks; the median counts")
     parser.add_argument("--only", default="", help="names of methods, with commas (the reference is always run)")
     parser.add_argument("--only-speed", action="store_true")
     parser.add_argument("--no-speed", action="store_true")

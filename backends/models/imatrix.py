@@ -7,21 +7,19 @@ they meet more carefully. It helps most below 4 bits; the smallest formats canno
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from backends.errors import TierError
+from backends.models.child import run_child
 from backends.models.gguf_file import read_model
 from backends.models.gguf_header import shown
 from backends.models.identity import content_key, folder_name
 from backends.models.quantizer import Progress
 
 _CHILD = Path(__file__).with_name("imatrix_child.py")
-_LINE = re.compile(rb"\[(\d+)/(\d+)\]")
+_LINE = re.compile(r"\[(\d+)/(\d+)\]")
 CHUNKS = 64
 """Chunks of 512 tokens read at most: 32,768 tokens."""
 
@@ -66,33 +64,16 @@ def ensure_imatrix(
 
 def _run(model: Path, text: Path, out: Path, chunks: int, progress: Progress | None) -> None:
     job = {"model": str(model), "text": str(text), "out": str(out), "chunks": chunks, "threads": os.cpu_count() or 1}
-    child = subprocess.Popen(
-        [sys.executable, "-P", str(_CHILD)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert child.stdin is not None and child.stderr is not None
-    last = b""
-    try:
-        child.stdin.write(json.dumps(job).encode() + b"\n")
-        child.stdin.flush()
-        for line in child.stderr:
-            last = line if line.strip() else last
-            match = _LINE.fullmatch(line.strip())
-            if match and progress:
-                progress(int(match[1]) / int(match[2]))
-        code = child.wait()
-    except BrokenPipeError:
-        code = child.wait()
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-        child.stdin.close()
-        child.stderr.close()
+    last = ""
+
+    def watch(line: str) -> None:
+        nonlocal last
+        last = line
+        match = _LINE.fullmatch(line)
+        if match and progress:
+            progress(int(match[1]) / int(match[2]))
+
+    code = run_child(_CHILD, job, watch)
     if code != 0:
-        said = last.decode("utf-8", "replace").strip()
-        reason = said.removeprefix("failed: ") if said.startswith("failed: ") else f"it ended with code {code}"
+        reason = last.removeprefix("failed: ") if last.startswith("failed: ") else f"it ended with code {code}"
         raise TierError(f"no importance matrix from {shown(text)}: {ascii(reason)[1:-1][:200]}")

@@ -1,24 +1,21 @@
 """Runs the quantizer in a child process and watches it.
 
 llama.cpp's quantizer writes to the terminal, may abort the process, and cannot be interrupted; as a child it can do all
-of that without harm. This module knows nothing of tiers or caches: one source, one target, one recipe.
+of that without harm (``child``). This module knows nothing of tiers or caches: one source, one target, one recipe.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
 from backends.errors import TierError
+from backends.models.child import run_child
 from backends.models.gguf_header import shown
 
 Progress = Callable[[float], None]
@@ -51,45 +48,21 @@ def run(job: Job, sizes: Mapping[str, int], progress: Progress | None = None) ->
         TierError: the quantizer refused or ended early; its own last words are in the text.
     """
     last: deque[str] = deque(maxlen=40)
-    # -P: the child's own folder must not shadow other modules. Its own session: Ctrl-C reaches the parent alone.
-    child = subprocess.Popen(
-        [sys.executable, "-P", str(_CHILD)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert child.stdin is not None and child.stderr is not None
-    try:
-        child.stdin.write(json.dumps(asdict(job) | {"threads": job.threads or os.cpu_count() or 1}).encode() + b"\n")
-        child.stdin.flush()
-        _watch(child.stderr, sizes, last, progress)
-        code = child.wait()
-    except BrokenPipeError:
-        code = child.wait()
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-        child.stdin.close()
-        child.stderr.close()
-    if code != 0:
-        raise TierError(f"{shown(Path(job.source))} could not be quantized: {_reason(last, code)}")
-
-
-def _watch(stream: IO[bytes], sizes: Mapping[str, int], last: deque[str], progress: Progress | None) -> None:
     total = sum(sizes.values()) or 1
     done = 0
-    for raw in stream:
-        line = raw.decode("utf-8", errors="replace").strip()
-        if not line:
-            continue
+
+    def watch(line: str) -> None:
+        nonlocal done
         last.append(line)
         _log.debug("%s", line)
         match = _LINE.search(line)
         if match and progress:
             done += sizes.get(match[3], 0)
             progress(min(done / total, 1.0))
+
+    code = run_child(_CHILD, asdict(job) | {"threads": job.threads or os.cpu_count() or 1}, watch)
+    if code != 0:
+        raise TierError(f"{shown(Path(job.source))} could not be quantized: {_reason(last, code)}")
 
 
 def _reason(last: deque[str], code: int) -> str:

@@ -21,6 +21,8 @@ from backends.transformers_engine.formats import missing
 from backends.types import EIGHT, FOUR, SIXTEEN, LadderSpec, TierSpec
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+UNPACKED = frozenset({"fp8"})
+"""Methods whose weights transformers unpacks while loading where there is no card."""
 QUANTS = ("none", "int8", "nf4", "fp4")
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -118,9 +120,24 @@ def _open(checkpoint: Checkpoint, options: TransformersOptions) -> Stepper:
     if output is None:
         raise ModelFileError(f"{checkpoint.path}: {checkpoint.architecture} is not a model that writes text.")
     vocabulary = Vocabulary(tokenizer, int(output.weight.shape[0]), _end_ids(model))
+    if checkpoint.quantization is not None:
+        _try_it(checkpoint, model)
     return TransformersStepper(
         model, vocabulary, ctx=options.ctx, batch_size=options.batch_size, sequences=options.sequences
     )
+
+
+def _try_it(checkpoint: Checkpoint, model: Any) -> None:
+    """One token through a model that came quantized. Raises LoadError.
+
+    Kernels of such formats are chosen, and packed weights unpacked, when they are first used. Better here, with a line
+    that names the folder, than in the middle of a reply.
+    """
+    import torch
+
+    with _named(checkpoint), torch.inference_mode():
+        device = model.get_input_embeddings().weight.device
+        model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=device), use_cache=False)
 
 
 def open_model(checkpoint: Checkpoint, options: TransformersOptions) -> tuple[Any, Any]:
@@ -148,7 +165,16 @@ def open_model(checkpoint: Checkpoint, options: TransformersOptions) -> tuple[An
             **safe,
         )
     _check_report(checkpoint, report)
+    if checkpoint.quantization is not None and checkpoint.quantization.method in UNPACKED and device == "cpu":
+        _one_type(model)
     return model.eval(), tokenizer
+
+
+def _one_type(model: Any) -> None:
+    """Give all weights the type of the embeddings: unpacked formats may mix types that cannot be multiplied."""
+    dtype = model.get_input_embeddings().weight.dtype
+    if {p.dtype for p in model.parameters() if p.is_floating_point()} > {dtype}:
+        model.to(dtype)
 
 
 def _device(wanted: str, torch: Any) -> str:
@@ -258,6 +284,8 @@ def _named(checkpoint: Checkpoint) -> Iterator[None]:
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
             hint = "Not enough memory; take a lower tier or a smaller ctx."
+        elif "same dtype" in str(error):
+            hint = "Its weights are unpacked to another type than the rest has; set the tier's option dtype: bf16."
         elif checkpoint.custom_code:
             hint = (
                 "The folder brings Python code of its own, which fovea never runs; take the GGUF version of this model."

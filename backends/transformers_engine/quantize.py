@@ -1,7 +1,7 @@
-"""Writes a folder of safetensors in another quantization: int8, nf4 and fp4 through bitsandbytes, on a CPU or a card.
+"""Writes a folder of safetensors in another quantization.
 
-The target appears complete or not at all. GPTQ, AWQ, AutoRound and FP8 are made by their own programs; what those write
-is read (``formats``), and a request for one says which program makes it.
+int8, nf4 and fp4 through bitsandbytes, FP8 in blocks (``fp8``), GPTQ, AWQ and AutoRound through their own libraries
+(``calibrated``). Everything runs on a CPU as well as on a card. The target appears complete or not at all.
 """
 
 from __future__ import annotations
@@ -13,34 +13,48 @@ from pathlib import Path
 from typing import Any
 
 from backends.errors import LoadError, TierError
+from backends.models.quantizer import Progress
+from backends.transformers_engine.calibrated import PACKAGES, check_calibrated, make_calibrated
 from backends.transformers_engine.check import Checkpoint, check
 from backends.transformers_engine.load import OFFLINE, TransformersOptions, open_model
 
-METHODS = ("int8", "nf4", "fp4")
-MADE_ELSEWHERE = {
-    "gptq": "GPTQModel (pip install gptqmodel)",
-    "awq": "GPTQModel (pip install gptqmodel) or llm-compressor (pip install llmcompressor)",
-    "autoround": "auto-round (pip install auto-round)",
-    "fp8": "llm-compressor (pip install llmcompressor)",
-}
-"""Method -> the program that makes it."""
+BITSANDBYTES = ("int8", "nf4", "fp4")
+METHODS = (*BITSANDBYTES, "fp8", *PACKAGES)
 
 
-def quantize_folder(source: Path, method: str, target: Path, *, force: bool = False) -> Checkpoint:
+def quantize_folder(
+    source: Path,
+    method: str,
+    target: Path,
+    *,
+    text: Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    iterations: int = 0,
+) -> Checkpoint:
     """Quantize a checkpoint and return the new one.
 
     Args:
         source: a folder of safetensors that is not quantized.
         method: one of ``METHODS``.
         target: the folder to write.
+        text: calibration text; needed by GPTQ, AWQ and AutoRound, refused by the others.
         force: replace the target if it exists.
+        progress: called with the share done, 0..1, where the method tells.
+        iterations: rounds of tuning for each layer, AutoRound only; 0: the library's own number.
 
     Raises:
         ModelFileError: the source cannot be used.
-        TierError: the method is not known or made elsewhere, or the target exists or cannot be written.
+        TierError: the method is not known, a package or the text is missing, the library refused, or the target exists
+            or cannot be written.
         LoadError: a package is missing, or the model does not fit into memory.
     """
-    _check_method(method)
+    if method not in METHODS:
+        raise TierError(f"{method[:40]!a} is no quantization of a folder; there are {', '.join(METHODS)}")
+    if method in PACKAGES:
+        text = check_calibrated(method, text)
+    elif text is not None:
+        raise TierError(f"{method} is not fitted to a text; leave --calibration out")
     checkpoint = check(source)
     if checkpoint.quantization is not None:
         raise TierError(
@@ -57,7 +71,10 @@ def quantize_folder(source: Path, method: str, target: Path, *, force: bool = Fa
     except OSError as error:
         raise TierError(f"{target} cannot be written: {error.strerror or error}") from error
     try:
-        _write(checkpoint, method, room / "new")
+        if text is not None:
+            make_calibrated(source.resolve(), method, text, room / "new", progress, iterations=iterations)
+        else:
+            _write(checkpoint, method, room / "new")
         made = check(room / "new")
         if target.exists():
             target.rename(room / "old")
@@ -69,19 +86,15 @@ def quantize_folder(source: Path, method: str, target: Path, *, force: bool = Fa
     return check(target) if made.path != target else made
 
 
-def _check_method(method: str) -> None:
-    """Raises TierError for what cannot be made here."""
-    if method in METHODS:
-        return
-    program = MADE_ELSEWHERE.get(method.replace("-", "").replace("_", ""))
-    if program is None:
-        raise TierError(f"{method[:40]!a} is no quantization of a folder; there are {', '.join(METHODS)}")
-    raise TierError(f"{method} is made by {program}; fovea runs what it writes: fovea chat --model FOLDER")
-
-
 def _write(checkpoint: Checkpoint, method: str, folder: Path) -> None:
-    """Load, quantized, and save. Raises LoadError."""
-    model, tokenizer = open_model(checkpoint, TransformersOptions(quant=method))
+    """Load, quantized, and save. Raises LoadError or TierError."""
+    if method == "fp8":
+        model, tokenizer = open_model(checkpoint, TransformersOptions(device="cpu"))
+        from backends.transformers_engine.fp8 import to_fp8
+
+        to_fp8(model)
+    else:
+        model, tokenizer = open_model(checkpoint, TransformersOptions(quant=method))
     _save(model, folder)
     tokenizer.save_pretrained(folder)
 
