@@ -67,10 +67,10 @@ class Desk:
     """The ladder if it is loaded already."""
 
     def speaking_tier(self, ladder: LadderStatus) -> str:
-        """The tier that speaks: the one from the settings, else the lowest that is loaded."""
+        """The tier that speaks: the one from the settings, else the lowest that is worth its precision."""
         if self.settings.tier:
             return self.usable(ladder, self.settings.tier)
-        return ladder.loaded()[0]
+        return ladder.worth()[0]
 
     def usable(self, ladder: LadderStatus, tier: str) -> str:
         """The tier itself when it can be used. Raises TurnError with the reason when not."""
@@ -81,15 +81,16 @@ class Desk:
         raise TurnError(f"The {tier} tier cannot be used{f' ({problem})' if problem else ''}; there is: {have}")
 
     def next_higher(self, ladder: LadderStatus, tier: str) -> str:
-        """The tier a closer look uses from ``tier``: the one from the settings if it is higher, else the next one.
+        """The tier a closer look uses from ``tier``.
 
+        The one from the settings if it is higher, else the next one that is not slower than a still higher one.
         Empty when nothing is higher.
         """
         loaded = ladder.loaded()
         above = loaded[loaded.index(tier) + 1 :] if tier in loaded else []
         if self.settings.high in above:
             return self.settings.high
-        return above[0] if above else ""
+        return next((name for name in above if name in ladder.worth()), "")
 
     def situation(self, state: State, ladder: LadderStatus, tier: str, prompt_tokens: int = 0) -> Situation:
         """What an overseer may look at."""

@@ -12,6 +12,7 @@ from time import perf_counter
 
 from backends.decoders.score import score
 from backends.errors import BackendError, Cancelled, ContextFull, LoadError
+from backends.pace import beaten, step_seconds
 from backends.reading import Reader
 from backends.stepper import Stepper
 from backends.types import (
@@ -88,6 +89,7 @@ class Ladder:
             reasons = "; ".join(f"{tier.name}: {tier.problem}" for tier in self._tiers if tier.problem)
             raise LoadError(reasons or "The ladder has no tiers.")
         self._note_limits()
+        self._note_pace()
 
     def _open(self, tier: TierSpec, opener: Opener) -> None:
         start = perf_counter()
@@ -111,6 +113,21 @@ class Ladder:
             )
         if not facts.has_template:
             self._notices.append("The model file has no chat template; ChatML is used.")
+
+    def _note_pace(self) -> None:
+        """Mark tiers that are slower than a higher one (see ``pace``)."""
+        self._tiers = [replace(tier, slower_than="") for tier in self._tiers]
+        readers = list(self._readers.values())
+        if len(readers) < 2 or all(reader.spec.backend != "transformers" for reader in readers):
+            return
+        order = [tier.name for tier in self._tiers if tier.loaded]
+        slow = beaten([(name, step_seconds(self._readers[name].stepper)) for name in order])
+        self._tiers = [replace(t, slower_than=slow[t.name][0]) if t.name in slow else t for t in self._tiers]
+        for name, (above, share) in slow.items():
+            self._notices.append(
+                f"{name} writes at {share:.0%} of {above}'s speed on this machine: it is passed over (it would save "
+                f"memory, not time). --set tier={name} or high={name} takes it all the same."
+            )
 
     def status(self, rss: int = 0) -> LadderStatus:
         """What is loaded."""

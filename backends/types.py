@@ -288,6 +288,8 @@ class TierStatus:
     """Measured reading (prefill) speed, tokens per second; 0 until measured."""
     write_tok_s: float = 0.0
     """Measured writing speed of this tier alone, tokens per second; 0 until measured."""
+    slower_than: str = ""
+    """A higher tier that writes faster on this machine: this one is passed over unless the settings name it."""
 
     @property
     def reason(self) -> str:
@@ -310,3 +312,7 @@ class LadderStatus:
     def loaded(self) -> list[str]:
         """Names of the usable tiers, low to high."""
         return [tier.name for tier in self.tiers if tier.loaded]
+
+    def worth(self) -> list[str]:
+        """Names of the usable tiers, low to high, without those that are slower than a higher one."""
+        return [tier.name for tier in self.tiers if tier.loaded and not tier.slower_than]

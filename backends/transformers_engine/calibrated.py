@@ -76,10 +76,10 @@ def make_calibrated(
             progress(min(int(match[1]) / layers, 1.0))
 
     job = {"method": method, "source": str(source), "target": str(target), "text": str(text)}
-    settings = {"chunks": CHUNKS, "length": LENGTH, "iterations": iterations}
+    limits: dict[str, object] = {"chunks": CHUNKS, "length": LENGTH, "iterations": iterations}
     # GPTQModel 7.6 on two cores takes one worker and then asks for two.
     workers = {"GPTQMODEL_CPU_WORKERS": str(max(2, (os.cpu_count() or 2) // 2))}
-    code = run_child(_CHILD, job | settings, watch, environment={**OFFLINE, **workers})
+    code = run_child(_CHILD, {**job, **limits}, watch, environment={**OFFLINE, **workers})
     if code != 0:
         raise TierError(f"{source} could not be quantized to {method}: {_reason(last, code)}")
 
