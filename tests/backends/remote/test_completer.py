@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from backends.errors import RemoteError
-from backends.remote.completer import UNKNOWN, Completer
+from backends.remote.completer import Completer
 from backends.remote.options import RemoteOptions
+from backends.remote.reply import UNKNOWN
 from backends.types import (
     SIXTEEN,
     Decoder,
