@@ -38,6 +38,8 @@ class Wishes:
     cache_type: str = "F16"
     embedder: bool | None = None
     """Whether the knowledge base's embedder runs beside; ``None``: if it is installed."""
+    runtime: int = 0
+    """Bytes the engine's libraries take beside the interpreter (``folder.RUNTIME`` for transformers)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Fitter:
         self.n_parallel = wishes.n_parallel or _DEFAULT_PARALLEL
         installed = importlib.util.find_spec("sentence_transformers") is not None
         self.embedder = installed if wishes.embedder is None else wishes.embedder
-        self.base = INTERPRETER + PROGRAM + (EMBEDDER if self.embedder else 0)
+        self.base = INTERPRETER + PROGRAM + wishes.runtime + (EMBEDDER if self.embedder else 0)
         self.budget = machine.available - max(int(machine.memory * _MARGIN_SHARE), _MARGIN_LEAST)
         self.trained = self.layout.context or _DEFAULT_CTX
         self.ctx = min(wishes.ctx or _DEFAULT_CTX, self.trained)

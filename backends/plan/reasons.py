@@ -35,7 +35,9 @@ def _ladder(best: Fit, fitter: Fitter) -> Iterator[str]:
     elif EIGHT in missing:
         yield f"{low} speaks, {high} is the closer look; {EIGHT} does not fit beside both and is left out"
     else:
-        yield f"{low} speaks, {high} is the closer look, and everything fits together"
+        above = best.names[1:]
+        look = f"{high} is the closer look" if len(above) == 1 else f"{' and '.join(above)} look closer"
+        yield f"{low} speaks, {look}, and everything fits together"
     copy = estimate(fitter.tiers[low][0], best.run).copy
     if copy and not best.layers:
         yield f"{size(copy)} of {low} are kept twice while there is room, rearranged for this processor's instructions"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from tui.commands.model_tools import (
 from tui.commands.plan_output import Entry, entry_json, hardware_json, show_entry, show_hardware
 
 if TYPE_CHECKING:
+    from backends.models.gguf_file import ModelFile
     from backends.plan.fit import Wishes
     from backends.plan.hardware import Hardware
 
@@ -42,8 +44,8 @@ _CACHE_TYPES = ["f16", "q8_0", "q4_0", "f32"]
 def plan(models: tuple[str, ...], **options: Any) -> None:
     """Say which tiers of MODELS fit where on this machine, and with which settings.
 
-    A model is a GGUF file, a name from `fovea models list`, or `pocket`; none means the model of the settings.
-    Estimates are never used to refuse a load: they are shown, and the load decides.
+    A model is a GGUF file, a folder of safetensors, a name from `fovea models list`, or `pocket`; none means the
+    model of the settings. Estimates are never used to refuse a load: they are shown, and the load decides.
     """
     if options["levels"]:
         _write_levels(options["output"])
@@ -99,25 +101,39 @@ def _entry(name: str, machine: Hardware, wishes: Wishes, *, trial: bool) -> Entr
     from backends.plan.ladder import tiers_of
     from backends.plan.trial import recall
 
-    model = read_model(resolve(name))
+    path = resolve(name)
+    if path.is_dir():
+        return _folder_entry(name, path, machine, wishes, trial=trial)
+    model = read_model(path)
     plan = choose(tiers_of(model, cache_folder()), machine, wishes)
-    entry = Entry(name, model, plan, 0)
+    entry = Entry(name, model.path, plan, model=model)
     if trial:
         return _try(entry, machine, wishes)
-    known = recall(_memory()).get(_key(entry), {})
+    known = recall(_memory()).get(_key(model, entry), {})
     entry.measured = int(known.get("measured", 0))
     return entry
+
+
+def _folder_entry(name: str, folder: Path, machine: Hardware, wishes: Wishes, *, trial: bool) -> Entry:
+    """The plan of a folder of safetensors."""
+    from backends.plan.choose import choose
+    from backends.plan.folder import RUNTIME, tiers_of_folder
+
+    if trial:
+        raise click.ClickException("--try loads GGUF files only; `fovea chat --model FOLDER` tries a folder")
+    plan = choose(tiers_of_folder(folder), machine, replace(wishes, runtime=RUNTIME))
+    return Entry(name, folder, plan)
 
 
 def _memory() -> Path:
     return cache_folder() / "measured.json"
 
 
-def _key(entry: Entry) -> str:
+def _key(model: ModelFile, entry: Entry) -> str:
     from backends.models.identity import content_key
     from backends.plan.trial import key_of
 
-    return key_of([content_key(entry.model), *entry.plan.chosen], entry.plan.run)
+    return key_of([content_key(model), *entry.plan.chosen], entry.plan.run)
 
 
 def _try(entry: Entry, machine: Hardware, wishes: Wishes) -> Entry:
@@ -127,6 +143,8 @@ def _try(entry: Entry, machine: Hardware, wishes: Wishes) -> Entry:
     from backends.plan.ladder import tiers_of
     from backends.plan.trial import measure, remember
 
+    model = entry.model
+    assert model is not None, "folders are not tried"
     while True:
         paths = _made(entry)
         try:
@@ -135,12 +153,12 @@ def _try(entry: Entry, machine: Hardware, wishes: Wishes) -> Entry:
             entry.problem = f"{' + '.join(entry.plan.chosen)}: {error}"
             if not entry.plan.smaller:
                 return entry
-            tiers = tiers_of(entry.model, cache_folder())
+            tiers = tiers_of(model, cache_folder())
             smaller = choose({name: tiers[name] for name in entry.plan.smaller}, machine, wishes)
-            entry = Entry(entry.name, entry.model, smaller, 0, entry.problem)
+            entry = Entry(entry.name, entry.path, smaller, model=model, problem=entry.problem)
             continue
         entry.measured = found.peak
-        remember(_memory(), _key(entry), entry.predicted, found.peak)
+        remember(_memory(), _key(model, entry), entry.predicted, found.peak)
         return entry
 
 
@@ -148,10 +166,12 @@ def _made(entry: Entry) -> list[Path]:
     """The files of the chosen ladder, made now where they are missing."""
     from backends.models.tiers import ensure_tier
 
+    if entry.model is None:
+        return [entry.path] * len(entry.plan.chosen)
     paths = []
     for name in entry.plan.chosen:
         with Bar(f"making {name}") as bar:
-            paths.append(ensure_tier(entry.model.path, name, cache_folder(), bar))
+            paths.append(ensure_tier(entry.path, name, cache_folder(), bar))
     return paths
 
 
@@ -161,7 +181,7 @@ def _write(entry: Entry, *, quiet: bool) -> None:
 
     plan = entry.plan
     changes: dict[str, Any] = {
-        "model": "pocket" if entry.name == "pocket" else str(entry.model.path.resolve()),
+        "model": "pocket" if entry.name == "pocket" else str(entry.path.resolve()),
         "tier": "",
         "high": "",
         "engine.ctx": plan.run.ctx,

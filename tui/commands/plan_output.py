@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from tui.commands.model_tools import size, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from backends.models.gguf_file import ModelFile
     from backends.plan.choose import Plan
     from backends.plan.hardware import Hardware
@@ -15,19 +17,23 @@ if TYPE_CHECKING:
 class Entry:
     """The plan of one model, with what was measured of it."""
 
-    def __init__(self, name: str, model: ModelFile, plan: Plan, measured: int, problem: str = "") -> None:
+    def __init__(self, name: str, path: Path, plan: Plan, *, model: ModelFile | None = None, problem: str = "") -> None:
         self.name = name
+        self.path = path
         self.model = model
+        """The file; None for a folder of safetensors."""
         self.plan = plan
-        self.measured = measured
+        self.measured = 0
         self.problem = problem
 
     @property
     def predicted(self) -> int:
         """Peak bytes of the engine host with the chosen ladder."""
         from backends.plan.fit import INTERPRETER
+        from backends.plan.folder import RUNTIME
 
-        return INTERPRETER + sum(tier.estimate.peak for tier in self.plan.tiers if tier.chosen)
+        libraries = RUNTIME if self.model is None else 0
+        return INTERPRETER + libraries + sum(tier.estimate.peak for tier in self.plan.tiers if tier.chosen)
 
 
 def hardware_json(machine: Hardware) -> dict[str, Any]:
@@ -69,7 +75,7 @@ def entry_json(entry: Entry) -> dict[str, Any]:
     plan = entry.plan
     return {
         "model": entry.name,
-        "path": str(entry.model.path),
+        "path": str(entry.path),
         "chosen": list(plan.chosen),
         "speaks": plan.speaks,
         "high": plan.high,
@@ -114,7 +120,7 @@ def show_entry(entry: Entry) -> str:
     rows = [["", "tier", "as", "weights", "cache", "work", "needs", "peak", "file"]]
     for tier in plan.tiers:
         need = tier.estimate
-        state = "there" if tier.path else "to be made"
+        state = ("there" if tier.path else "to be made") if entry.model else "a folder"
         figures = [size(n) for n in (need.weights, need.cache, need.work + need.tables, need.least, need.peak)]
         rows.append(["*" if tier.chosen else "", tier.name, tier.recipe, *figures, state])
     verdict = "fits" if plan.fits else "is expected not to fit"

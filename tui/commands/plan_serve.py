@@ -16,11 +16,13 @@ _DEFAULT_CTX = 8192
 
 
 def show_serving(models: tuple[str, ...], cards: str, ctx: int) -> None:
-    """Print the lines for each model: a repository of the guide (``Qwen/Qwen3-8B``) or a 16-bit GGUF file."""
+    """Print the lines for each model: a repository of the guide (``Qwen/Qwen3-8B``) a folder, or a 16-bit GGUF file."""
     from backends.plan.serve import vllm
 
     if not models:
-        raise click.UsageError("--serve needs a model: a repository such as Qwen/Qwen3-8B, or a GGUF file.")
+        raise click.UsageError(
+            "--serve needs a model: a repository such as Qwen/Qwen3-8B, a folder of safetensors, or a GGUF file."
+        )
     count, size = _cards(cards)
     for name in models:
         layout, repo, remark = _model(name)
@@ -53,6 +55,11 @@ def _model(name: str) -> tuple[Layout, str, tuple[str, ...]]:
     for family in FAMILIES:
         if name in (family.source, family.name):
             return layout_of_shape(family.shape), family.source, ()
-    model = read_model(resolve(name))
+    path = resolve(name)
+    if path.is_dir():
+        from backends.plan.folder import tiers_of_folder
+
+        return list(tiers_of_folder(path).values())[-1][0], str(path), ()
+    model = read_model(path)
     remark = "put the original repository in place of MODEL: vLLM reads GGUF only experimentally, and slower"
     return layout_of(model), "MODEL", (remark,)

@@ -39,7 +39,7 @@ def shrink(monkeypatch: pytest.MonkeyPatch, available: int) -> None:
 
 def test_the_table_names_tiers_needs_and_reasons(tiny: Path) -> None:
     shown = run(tiny).output
-    for words in ("processor", "memory", "4-bit", "Q4_K_M", "to be made", "closer look", "ctx 512", "batch 512"):
+    for words in ("processor", "memory", "4-bit", "Q4_K_M", "to be made", "look closer", "ctx 512", "batch 512"):
         assert words in shown
 
 
@@ -123,3 +123,14 @@ def test_bad_files_are_one_line(tmp_path: Path) -> None:
     result = run(tmp_path / "missing.gguf")
     assert result.exit_code == 1 and result.output.count("\n") == 1 and "no such file" in result.output
     assert run("--write", "a", "b").exit_code == 2
+
+
+def test_a_folder_of_safetensors_is_planned_too(tmp_path: Path) -> None:
+    from tests.backends.plan.test_folder import folder
+
+    made = folder(tmp_path / "model")
+    shown = run(made).output
+    for words in ("nf4", "int8", "as stored", "a folder", "4-bit speaks"):
+        assert words in shown
+    assert run(made, "--try").exit_code == 1
+    assert f"vllm serve {made}" in run("--serve", "vllm", made).output
