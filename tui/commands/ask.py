@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tui.commands.common import InputError, opened, piped_text, say, stoppable, with_settings
+from tui.commands.common import InputError, opened, say, stoppable, with_settings
+from tui.commands.piped import piped_text
 
 if TYPE_CHECKING:
     from agent.app import Fovea
@@ -55,7 +56,8 @@ def ask(
 ) -> int:
     """Ask one QUESTION; the answer streams to standard output.
 
-    Text that is piped in is added below the question, or is the question.
+    Text that is piped in is added below the question, or is the question. Beside a question a pipe has 5 seconds to
+    begin; a `-` after the question waits for it however long it takes.
     """
     text = _question(question)
     with opened(settings, unsaved=no_save) as fovea:
@@ -68,15 +70,14 @@ def ask(
 
 
 def _question(words: tuple[str, ...]) -> str:
-    given = " ".join(words).strip()
+    wanted = words[-1:] == ("-",)
+    given = " ".join(words[:-1] if wanted else words).strip()
     try:
         given.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError("The question is not UTF-8 text") from error
-    if given and given != "-":
-        piped = piped_text().strip()
-        return f"{given}\n\n{piped}" if piped else given
-    text = piped_text().strip()
+    piped = piped_text(addition=bool(given), wanted=wanted).strip()
+    text = "\n\n".join(part for part in (given, piped) if part)
     if not text:
         raise InputError("There is no question; write it after `fovea ask`, or pipe it in")
     return text

@@ -1,12 +1,10 @@
-"""What commands share: settings with flags applied, an opened Fovea, text from standard input, stopping with Ctrl-C."""
+"""What commands share: settings with flags applied, an opened Fovea, stopping with Ctrl-C."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import signal
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -125,25 +123,6 @@ def say(text: str) -> None:
     from tui.render.harmless import one_line
 
     click.echo(f"fovea: {one_line(text)}", err=True)
-
-
-def piped_text() -> str:
-    """What is piped or redirected into the program; empty when standard input is a terminal or nothing.
-
-    Raises:
-        InputError: It is not UTF-8.
-    """
-    try:
-        kind = os.fstat(sys.stdin.fileno()).st_mode
-    except (OSError, ValueError, AttributeError):
-        return ""
-    if not (stat.S_ISFIFO(kind) or stat.S_ISREG(kind) or stat.S_ISSOCK(kind)):
-        return ""
-    data = sys.stdin.buffer.read()
-    try:
-        return data.decode("utf-8").lstrip("\ufeff")
-    except UnicodeDecodeError as error:
-        raise InputError(f"Standard input is not UTF-8 text (byte {error.start}); convert it first") from error
 
 
 @contextlib.contextmanager

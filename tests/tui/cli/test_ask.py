@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 
 import pytest
 
@@ -86,6 +87,20 @@ def test_piped_text_is_the_question_or_stands_below_it(fovea, engine, monkeypatc
     with piped(monkeypatch, "Пингвин".encode()):
         assert fovea("ask", "Translate")[0] == 0
     assert [r.messages[-1].content for r in engine.requests] == ["What is this?", "Translate\n\nПингвин"]
+
+
+def test_a_pipe_that_stays_silent_is_left_alone_unless_it_is_asked_for(fovea, engine, monkeypatch):
+    monkeypatch.setattr("tui.commands.piped.PATIENCE_S", 0.05)
+    read, write = os.pipe()
+    with io.TextIOWrapper(os.fdopen(read, "rb")) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        code, _, err = fovea("ask", "Q")
+        assert code == 0 and "nothing came on standard input" in err and err.count("\n") == 1
+        late = threading.Timer(0.3, lambda: (os.write(write, b"late"), os.close(write)))
+        late.start()
+        code, _, err = fovea("ask", "Q", "-")
+        assert code == 0 and err == ""
+    assert [r.messages[-1].content for r in engine.requests] == ["Q", "Q\n\nlate"]
 
 
 @pytest.mark.parametrize(("data", "word"), [(b"caf\xe9", "byte 3"), (b"  \n", "no question")])
