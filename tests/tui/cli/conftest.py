@@ -7,6 +7,7 @@ import pytest
 
 import agent.app
 from backends.scripted import Script, ScriptedEngine
+from backends.types import LadderSpec
 from tui.main import run
 
 Run = Callable[..., tuple[int, str, str]]
@@ -25,7 +26,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
     """The engine every command of this test opens."""
     scripted = ScriptedEngine()
     monkeypatch.setattr(agent.app, "_host", lambda *parts: scripted)
-    monkeypatch.setattr(agent.app.ladders, "build", lambda *parts: None)
+    monkeypatch.setattr(agent.app.ladders, "build", lambda *parts: LadderSpec(()))
     return scripted
 
 
