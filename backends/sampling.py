@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from backends.largest import largest
 from backends.signals import Signals, measure
 from backends.stepper import Logits
 from backends.types import Sampling
@@ -61,7 +62,7 @@ def candidates(
     peak = float(logits.max())
     tokens: npt.NDArray[np.intp] = np.arange(len(logits))
     if 0 < sampling.top_k < len(logits):
-        tokens = np.flatnonzero(logits >= np.partition(logits, -sampling.top_k)[-sampling.top_k])
+        tokens = largest(logits, sampling.top_k)
     p: Distribution = np.exp((logits[tokens].astype(np.float64) - peak) / sampling.temperature)
     p /= p.sum()
     if sampling.top_p < 1.0:

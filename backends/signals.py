@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.errors import BackendError
+from backends.largest import reached_by
 from backends.stepper import Logits
 
 _NEAR = 5.0
@@ -43,9 +44,8 @@ class Signals:
 
     def top(self, count: int) -> list[int]:
         """The best few tokens, best first; only those within ``_NEAR`` nats of the best."""
-        near = np.flatnonzero(self.weights >= math.exp(-_NEAR))
-        if len(near) > 4 * count:
-            near = near[np.argpartition(-self.weights[near], count)[:count]]
+        bound = max(reached_by(self.weights, count), math.exp(-_NEAR))
+        near = np.flatnonzero(self.weights >= bound)
         order = near[np.argsort(-self.weights[near], kind="stable")]
         return [int(token) for token in order[:count]]
 
