@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,8 +18,10 @@ from typing import Any
 import filelock
 
 from agent import paths, schema
-from agent.errors import ReadOnlyError, StorageError, TreeDamagedError
+from agent.errors import DiskFullError, ReadOnlyError, StorageError, TreeDamagedError
 
+ROOM = 1 << 17
+"""Bytes a database needs beside itself while it is open: the shared-memory file and the first pages of the log."""
 DAMAGE = ("malformed", "not a database", "disk image", "file is encrypted")
 
 
@@ -56,28 +59,21 @@ class Database:
             TreeDamagedError: It is not a database.
             TreeTooNewError: A newer fovea wrote it.
         """
-        lock: filelock.BaseFileLock | None = filelock.FileLock(lock_path, timeout=0, mode=0o600, thread_local=False)
-        why, busy = "", False
-        try:
-            paths.create(path.parent)
-            if lock is not None:
-                lock.acquire()
-        except filelock.Timeout:
-            lock, why, busy = None, f"another fovea is using {path.parent}", True
-        except OSError as error:
-            lock, why = None, f"{path.parent} cannot be written ({error.strerror or error})"
-        except StorageError as error:
-            lock, why = None, str(error)
+        lock, why, busy = _claim(path, lock_path)
         try:
             with explained(str(path)):
-                if lock is not None and not os.access(path if path.exists() else path.parent, os.W_OK):
-                    lock.release()
-                    lock, why = None, f"{path} cannot be written"
-                connection = _for_reading(path) if why else _for_writing(path)
+                try:
+                    connection = _for_reading(path) if why else _for_writing(path)
+                except DiskFullError:
+                    why = f"the disk of {path.parent} is full"
+                    connection = _for_reading(path)
         except BaseException:
             if lock is not None:
                 lock.release()
             raise
+        if why and lock is not None:
+            lock.release()
+            lock = None
         database = cls(connection, str(path), lock=lock, why=why)
         database.busy = busy
         return database
@@ -143,19 +139,43 @@ class Database:
                 self._lock = None
 
 
+def _claim(path: Path, lock_path: Path) -> tuple[filelock.BaseFileLock | None, str, bool]:
+    """The writer lock, why it is not to be had (empty when it is), and whether another process has it."""
+    lock = filelock.FileLock(lock_path, timeout=0, mode=0o600, thread_local=False)
+    try:
+        paths.create(path.parent)
+        lock.acquire()
+    except filelock.Timeout:
+        return None, f"another fovea is using {path.parent}", True
+    except OSError as error:
+        return None, f"{path.parent} cannot be written ({error.strerror or error})", False
+    except StorageError as error:
+        return None, str(error), False
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        lock.release()
+        return None, f"{path} cannot be written", False
+    return lock, "", False
+
+
 def _for_writing(path: Path) -> sqlite3.Connection:
-    if not path.exists():
+    """A connection that may write. Raises DiskFullError, sqlite3.Error."""
+    new = not path.exists()
+    if new:
         # Created here so that it is private from its first byte; SQLite gives its -wal and -shm files the same mode.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")
-        schema.migrate(connection, str(path))
-        connection.execute("PRAGMA foreign_keys = ON")
+        with explained(str(path)):
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")
+            schema.migrate(connection, str(path))
+            connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
         connection.close()
+        if new:
+            with contextlib.suppress(OSError):
+                path.unlink()
         raise
     return connection
 
@@ -163,27 +183,44 @@ def _for_writing(path: Path) -> sqlite3.Connection:
 def _for_reading(path: Path) -> sqlite3.Connection:
     if not path.exists():
         return _empty()
-    # A folder on read-only media has no place for SQLite's shared-memory file: read the file as it lies.
-    extra = "" if os.access(path.parent, os.W_OK) else "&immutable=1"
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro{extra}", uri=True, check_same_thread=False, isolation_level=None, timeout=5
-    )
+    # On read-only media and on a full disk there is no place for SQLite's shared-memory file: read the file as it lies.
+    as_it_lies = not os.access(path.parent, os.W_OK)
     try:
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        schema.check_version(version, str(path))
-    except BaseException:
-        connection.close()
-        raise
+        connection, version = _opened_at_version(path, immutable=as_it_lies)
+    except sqlite3.OperationalError:
+        if as_it_lies or not is_full(path.parent):
+            raise
+        connection, version = _opened_at_version(path, immutable=True)
     if version < len(schema.MIGRATIONS):
         connection.close()
         return _empty()  # its writer is creating it at this moment
     return connection
 
 
+def _opened_at_version(path: Path, *, immutable: bool) -> tuple[sqlite3.Connection, int]:
+    where = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
+    connection = sqlite3.connect(where, uri=True, check_same_thread=False, isolation_level=None, timeout=5)
+    try:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        schema.check_version(version, str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection, version
+
+
 def _empty() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
     schema.migrate(connection, "memory")
     return connection
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of a folder has no room for SQLite's own files."""
+    try:
+        return shutil.disk_usage(folder).free < ROOM
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
@@ -197,6 +234,7 @@ def explained(where: str) -> Iterator[None]:
             raise TreeDamagedError(
                 f"{where} is damaged ({text}); move it away to start anew, or restore it from a backup"
             ) from error
-        if "full" in text:
-            raise StorageError(f"The disk with {where} is full; free some space, nothing was changed") from error
+        # SQLite cannot make its shared-memory file on a full disk, and calls that an I/O error.
+        if "full" in text or ("disk I/O" in text and is_full(Path(where).parent)):
+            raise DiskFullError(f"The disk with {where} is full: free some space; nothing was changed.") from error
         raise StorageError(f"{where} cannot be used: {text}") from error

@@ -4,6 +4,7 @@ AgentError                    base; its text is one line a person can act on
 ├── SettingsError             a setting has a wrong name or value; the text names the key and, in a file, the line
 ├── StorageError              the data folder or the conversation file cannot be used as it is
 │   ├── ReadOnlyError         another fovea is writing, or the folder cannot be written
+│   ├── DiskFullError         there is no room to write
 │   ├── TreeDamagedError      the conversation file is not a readable database
 │   └── TreeTooNewError       it was written by a newer fovea
 ├── NotFoundError             no such conversation, message or ask
@@ -30,6 +31,10 @@ class StorageError(AgentError):
 
 class ReadOnlyError(StorageError):
     """Nothing can be written: another process is the writer, or the folder is read-only."""
+
+
+class DiskFullError(StorageError):
+    """There is no room on the disk; what is stored can still be read."""
 
 
 class TreeDamagedError(StorageError):

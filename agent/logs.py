@@ -19,6 +19,9 @@ class PrivateRotatingFile(logging.handlers.RotatingFileHandler):
         number = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         return os.fdopen(number, "a", encoding="utf-8")
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A line that cannot be written (a full disk) is lost; a traceback on the terminal would be worse."""
+
 
 def start(path: Path, level: str = "info") -> bool:
     """Send the rooms' log records to ``path``; records of other libraries go nowhere.

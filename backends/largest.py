@@ -46,4 +46,5 @@ def largest(values: Values, count: int) -> npt.NDArray[np.intp]:
     if len(near) <= count:
         return near
     some = values[near]
-    return near[some >= np.partition(some, -count)[-count]]
+    found: npt.NDArray[np.intp] = near[some >= np.partition(some, -count)[-count]]
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent import logs
 from agent.app import Fovea
 from agent.errors import AgentError, ReadOnlyError, StorageError, TreeDamagedError, TreeTooNewError
 from agent.events import Finished, Stopped, Wrote
@@ -51,6 +53,28 @@ def fill(folder: Path, leave: int = 0) -> Path:
     if leave:
         os.truncate(filler, filler.stat().st_size - leave)
     return filler
+
+
+def test_what_is_there_can_be_read_on_a_full_disk(mounted):
+    data = mounted / "data"
+    with opened(data, Script("An answer.")) as fovea:
+        list(fovea.session().send("Q"))
+    filler = fill(mounted)
+    with opened(data, Script("Never.")) as fovea:
+        assert fovea.why_read_only == f"the disk of {data} is full"
+        assert [info.title for info in fovea.sessions()] == ["Q"]
+        assert fovea.session("last").path()[-1].text == "An answer."
+        with pytest.raises(ReadOnlyError, match="is full"):
+            list(fovea.session("last").send("More"))
+    filler.unlink()
+    with opened(data, Script("More.")) as fovea:
+        assert isinstance(list(fovea.session("last").send("More"))[-1], Finished)
+
+
+def test_a_log_that_cannot_be_written_leaves_the_terminal_alone(capsys):
+    assert logs.start(Path("/dev/full"))
+    logging.getLogger("tui").error("lost")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_disk_that_is_full_from_the_start(mounted):
