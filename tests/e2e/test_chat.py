@@ -26,6 +26,7 @@ class Terminal:
         self.child = pexpect.spawn(command, rest, env=program.env, dimensions=(HEIGHT, WIDTH), timeout=5)
         self.screen = pyte.Screen(WIDTH, HEIGHT)
         self._stream = pyte.ByteStream(self.screen)
+        self.written = b""
 
     def text(self) -> str:
         return "\n".join(line.rstrip() for line in self.screen.display)
@@ -33,7 +34,9 @@ class Terminal:
     def read(self, seconds: float = 0.2) -> None:
         """Take in what the program wrote."""
         with contextlib.suppress(pexpect.TIMEOUT, pexpect.EOF):
-            self._stream.feed(self.child.read_nonblocking(65536, timeout=seconds))
+            got = self.child.read_nonblocking(65536, timeout=seconds)
+            self.written = (self.written + got)[-20_000:]
+            self._stream.feed(got)
 
     def settled(self) -> None:
         """Until the screen shows the same for a second (the cursor may blink): then the program waits for a key."""
@@ -118,14 +121,22 @@ def test_a_second_fovea_on_the_same_data_says_that_it_only_reads(program, termin
     assert two.ended() == 0
 
 
-def test_sigterm_leaves_the_terminal_and_the_data_whole(program, terminal):
-    one = terminal()
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_the_terminal_and_the_data_whole(program, terminal, number):
+    one = terminal(tokens=900)
     one.until(lambda text: "16-bit ready" in text, "the ladder")
-    one.child.kill(signal.SIGTERM)
-    one.ended()
+    one.type("Talk")
+    one.until(lambda text: "tok/s" in text, "the first words")
+    one.child.kill(number)
+    assert one.ended() == 128 + number
+    assert b"\x1b[?1049l" in one.written, "the alternate screen was left"
     for host in program.hosts():
         host.wait(30)
-    assert program.run("sessions", "list").returncode == 0
+    shown = program.run("sessions", "show", "last")
+    assert shown.returncode == 0
+    with closing(sqlite3.connect(f"file:{program.data}/conversations.sqlite?mode=ro", uri=True)) as connection:
+        ((text, status),) = connection.execute("SELECT text, status FROM nodes WHERE role = 'assistant'").fetchall()
+    assert text and status == "stopped", "the part is kept"
 
 
 def test_line_mode_in_a_terminal(program, terminal):

@@ -6,6 +6,9 @@ when they are opened.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import signal
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -58,6 +61,10 @@ class FoveaApp(App[int]):
         self.theme = wanted if wanted in self.available_themes else themes.DEFAULT
         self.set_keymap(self.key_changes)
         self.push_screen(ChatScreen(self.fovea, self.first_session))
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            # Windows has no such handlers, and an app in a thread (a test) may not set them.
+            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+                asyncio.get_running_loop().add_signal_handler(number, self._told_to_end, number)
 
     @property
     def chat(self) -> ChatScreen:
@@ -127,7 +134,7 @@ class FoveaApp(App[int]):
         if isinstance(focused, Said):
             return [(key("edit"), "edit"), (key("regenerate"), "reply again"), ("j k", "move"), ("i", "write"), *tail]
         if busy:
-            return [(key("stop"), "stop"), ("Enter", "queues" if not queued else "queues one more"), *tail]
+            return [(key("stop"), "stop"), (key("send"), "queues" if not queued else "queues one more"), *tail]
         return [
             ("Enter", "send"),
             ("Ctrl+J", "new line"),
@@ -157,6 +164,12 @@ class FoveaApp(App[int]):
 
         if not isinstance(self.screen, Help):
             self.push_screen(Help(self.screen, self.screen.focused))
+
+    def _told_to_end(self, number: int) -> None:
+        """A signal: the part written is kept and the terminal given back; the second one ends at once."""
+        asyncio.get_running_loop().remove_signal_handler(number)
+        self.chat.stop_everything()
+        self.exit(128 + number, return_code=128 + number)
 
     async def action_quit(self) -> None:
         """End; a running reply is stopped first and its part kept."""

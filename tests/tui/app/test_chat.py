@@ -5,7 +5,7 @@ import threading
 from textual import events
 
 from agent.values import Status
-from backends.scripted import Script
+from backends.scripted import Script, ScriptedEngine
 from tests.tui.app.conftest import Open
 from tui.app.widgets.group import ReplyGroup
 from tui.app.widgets.queue import Queue
@@ -108,6 +108,24 @@ async def test_stop_works_while_the_prompt_is_read(opened: Open) -> None:
         await driver.press("escape")
         await driver.idle()
         assert len(driver.texts[-1]) < len(LONG)
+
+
+async def test_a_waiting_message_steers_the_reply(opened: Open) -> None:
+    async with opened([Script(LONG, token_s=1), "Shorter."], wait=slowly) as driver:
+        await driver.type("Talk")
+        await driver.press("enter")
+        await driver.until(lambda: driver.chat.live and driver.chat.live.tokens > 5)
+        await driver.type("Be brief")
+        await driver.press("enter")
+        assert "Enter alone stops the reply and sends it now" in driver.shown()
+        await driver.press("enter")
+        await driver.until(lambda: driver.texts[-1] == "Shorter.")
+        question, part, steering, reply = driver.chat.session.path()
+        assert part.status is Status.STOPPED and 0 < len(part.text) < len(LONG)
+        assert (question.text, steering.text, reply.text) == ("Talk", "Be brief", "Shorter.")
+        engine = driver.fovea.engine
+        assert isinstance(engine, ScriptedEngine)
+        assert part.text in [message.content for message in engine.requests[-1].messages], "it goes on from the part"
 
 
 async def test_messages_typed_meanwhile_wait_and_are_sent_in_order(opened: Open) -> None:

@@ -23,6 +23,9 @@ from tui.app.widgets.prompt import Prompt
 from tui.app.widgets.queue import Queue
 from tui.app.widgets.transcript import Transcript
 
+TINY = 10
+"""Rows below which only the messages, the prompt and the status stay."""
+
 
 class ChatScreen(CommandsMixin):
     """Title, messages, prompt, status, keys."""
@@ -31,6 +34,7 @@ class ChatScreen(CommandsMixin):
     AUTO_FOCUS = "Prompt"
     DEFAULT_CSS = """
     ChatScreen { layout: vertical; overflow: hidden; }
+    ChatScreen.-tiny TitleBar, ChatScreen.-tiny Queue, ChatScreen.-tiny Hints { display: none; }
     """
 
     def compose(self) -> ComposeResult:
@@ -42,6 +46,10 @@ class ChatScreen(CommandsMixin):
         yield Prompt(History(self._history_file()))
         yield StatusBar()
         yield Hints()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Where there is hardly any room, the words and the prompt get it."""
+        self.set_class(event.size.height < TINY, "-tiny")
 
     def _history_file(self) -> Path | None:
         return None if self.fovea.read_only else self.fovea.folders.data / "prompts.jsonl"

@@ -44,6 +44,8 @@ class Live:
     panes: list[Reply]
     said: Said | None = None
     stopping: bool = False
+    steering: bool = False
+    """Stopped in favour of the message that waits."""
     tokens: int = 0
     first_token: float = 0.0
     cards: list[Card] = field(default_factory=list)

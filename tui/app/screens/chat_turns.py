@@ -39,7 +39,9 @@ class TurnsMixin(ChatBase):
     async def submit(self, text: str, *, passages_off: Collection[str] = ()) -> None:
         """Send a message; while the model is busy it waits in the queue."""
         if not text.strip():
-            if self.waiting and not self.busy:
+            if self.waiting and self.busy:
+                self.steer()
+            elif self.waiting:
                 self.held = False
                 await self.next_in_queue()
             return
@@ -206,7 +208,9 @@ class TurnsMixin(ChatBase):
         await self.transcript.forget_oldest()
         for card in live.cards:
             self.offer_card(card)
-        if live.stopping:
+        if live.steering:
+            self.tell("Stopped there; your message goes on from it")
+        elif live.stopping:
             self.held = bool(self.waiting)
             self.tell("Stopped; the part written is kept")
         self.show_queue()
@@ -248,6 +252,13 @@ class TurnsMixin(ChatBase):
             self.attempt(self.session.cancel)
             return
         self.prompt.focus()
+
+    def steer(self) -> None:
+        """Stop the reply where it is and send what waits now: the model goes on from both."""
+        if self.live is not None:
+            self.live.steering = True
+            self.held = False
+            self.action_stop()
 
     async def next_in_queue(self) -> None:
         """Send the message that has waited longest."""

@@ -24,7 +24,8 @@ class Queue(Static):
         self.set_class(bool(texts), "-some")
         if not texts:
             return
-        head = "waiting, Enter sends the next · ↑ takes the last back" if held else "next · ↑ takes the last back"
+        enter = "Enter sends the next" if held else "Enter alone stops the reply and sends it now"
+        head = f"waiting · {enter} · ↑ takes the last back"
         lines = [Content.styled(head, "$accent")]
         lines += [Content(f"{number}. {one_line(text, 100)}") for number, text in enumerate(texts[:4], 1)]
         self.update(Content("\n").join(lines))
