@@ -55,7 +55,7 @@ def look_closer(  # noqa: PLR0913  # the contract of the screens, plus what it w
         rest = max(longest, len(steps)) - end
         stages = [Stage(Plan(wanted), end - start), Stage(Plan(speaking), max(rest, 1))]
     kind = "approved" if ask is not None else "manual"
-    what = "the whole reply" if scope is Scope.TURN else f"tokens {span[0]} to {span[1] or 'the end'}"
+    what = "the whole reply" if scope is Scope.TURN else _tokens(*span)
     predicted = ask.seconds if isinstance(ask, Ask) else None
     decision = desk.tree.ledger.note(
         state.id, kind, f"looked closer at {what} with {wanted}", node=reply.id, predicted_s=predicted
@@ -190,3 +190,10 @@ def features(node: Node) -> dict[str, float]:
         "density_mean": fmean(step.density for step in node.steps),
         "density_max": max(step.density for step in node.steps),
     }
+
+
+def _tokens(start: int, end: int | None) -> str:
+    """A span in words, counted from one as people do."""
+    if end is None:
+        return f"everything from token {start + 1} on"
+    return f"token {end}" if end == start + 1 else f"tokens {start + 1} to {end}"

@@ -173,4 +173,5 @@ def _passage(one: Found) -> Passage:
         why=one.why,
         page=one.page,
         heading=" › ".join(one.heading),
+        kind=one.kind,
     )

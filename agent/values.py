@@ -90,6 +90,8 @@ class Passage:
     page: int | None = None
     heading: str = ""
     enabled: bool = True
+    kind: str = ""
+    """What it is from: ``file``, ``url``, ``note``, ``lesson`` or ``conversation``; empty where nobody said."""
 
 
 @dataclass(frozen=True, slots=True)

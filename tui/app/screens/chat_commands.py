@@ -202,7 +202,7 @@ class CommandsMixin(CompletionMixin, CardsMixin, ShelfMixin):
             return
         from tui.app.screens.note import propose
 
-        propose(self, self.fovea, argument)
+        propose(self, self.fovea, argument, tell=self.tell)
 
     async def do_theme(self, argument: str) -> None:
         """/theme [NAME]."""

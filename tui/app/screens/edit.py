@@ -53,5 +53,5 @@ class EditText(Panel[str]):
         except Exception as error:  # suspending is impossible in a browser and in tests
             text, problem = area.text, f"The editor cannot be opened here ({type(error).__name__})"
         if problem:
-            self.notify(problem, severity="warning", markup=False)
+            self.say(problem, problem=True)
         area.load_text(text)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from agent.app import Fovea
     from agent.session import Session
 
+KINDS = {"file": "", "url": "web page", "conversation": "earlier conversation"}
+"""How kinds of sources are named; a file says what it is by its name, others by their kind."""
 HISTORY = 6
 """Messages given to the search beside the draft."""
 
@@ -53,7 +55,12 @@ class MemoryScreen(Panel[Regenerate]):
     MemoryScreen .said { height: auto; color: $quiet; }
     """
     heading = "Memory"
-    keys = (("Space", "on or off"), ("Enter", "read or edit"), ("a", "add a note"), ("r", "reply again"))
+    keys = (
+        ("memory-switch", "on or off"),
+        ("Enter", "read or edit"),
+        ("memory-add", "add a note"),
+        ("memory-again", "reply again"),
+    )
 
     def __init__(self, fovea: Fovea, session: Session, user: int | None, *, draft: str, off: set[str]) -> None:
         super().__init__(classes="-tall")
@@ -135,13 +142,16 @@ class MemoryScreen(Panel[Regenerate]):
 
     def _passage(self, passage: Passage) -> Content:
         on = passage.uri not in self._off
-        where = f"page {passage.page}" if passage.page else one_line(passage.heading, 30)
-        width = max(20, min(self.app.size.width, 110) - 40)
+        heading = "" if passage.heading == passage.source else one_line(passage.heading, 30)
+        where = f"page {passage.page}" if passage.page else heading
+        kind = KINDS.get(passage.kind, passage.kind)
+        width = max(20, min(round(self.app.size.width * 0.92), 110) - 14)
         return Content.assemble(
             ("[x] " if on else "[ ] ", "bold $primary" if on else "$quiet"),
             (f"[{passage.number}] ", "$quiet"),
             (one_line(passage.source, 28), "bold" if on else "$quiet"),
             (f" {where}" if where else "", "$quiet"),
+            (f" · {one_line(kind, 24)}" if kind else "", "$quiet"),
             f"\n        {one_line(passage.text, width)}",
             (f"\n        {one_line(passage.why, width)}" if passage.why else "", "$quiet"),
         )
@@ -202,7 +212,7 @@ class MemoryScreen(Panel[Regenerate]):
 
         def said(text: str | None) -> None:
             if text:
-                propose(self, self._fovea, text, then=self.fill)
+                propose(self, self._fovea, text, tell=self._say, then=self.fill)
 
         self.app.push_screen(AskLine("What shall be remembered?"), said)
 

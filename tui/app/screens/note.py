@@ -53,15 +53,27 @@ def diff_text(diff: str) -> Content:
     return Content("\n").join(lines)
 
 
-def propose(screen: Screen[Any], fovea: Fovea, text: str, *, then: Callable[[], object] = lambda: None) -> None:
-    """Ask the memory how it would keep ``text``, show that, and write it when the person agrees."""
+def propose(
+    screen: Screen[Any],
+    fovea: Fovea,
+    text: str,
+    *,
+    tell: Callable[[str], object],
+    then: Callable[[], object] = lambda: None,
+) -> None:
+    """Ask the memory how it would keep ``text``, show that, and write it when the person agrees.
 
-    def tell(words: str) -> None:
-        screen.notify(one_line(words), markup=False)
+    Args:
+        screen: where it was asked for.
+        fovea: whose memory it is.
+        text: what shall be remembered.
+        tell: says one line there.
+        then: called after something was written.
+    """
 
     def written(outcome: Outcome[str]) -> None:
-        tell(outcome.problem or f"Written to {outcome.value}")
         then()
+        tell(outcome.problem or f"Written to {outcome.value}")
 
     def proposed(outcome: Outcome[NoteProposal | None]) -> None:
         proposal = outcome.value

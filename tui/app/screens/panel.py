@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.app.keys import display
+from tui.app.safe import one_line
 
 Result = TypeVar("Result")
 
@@ -26,6 +27,7 @@ class Panel(ModalScreen[Result], Generic[Result]):
                    border: round $primary; border-title-color: $primary; border-title-style: bold; }
     Panel.-tall > .box { height: 94%; }
     Panel.-wide > .box { width: 98%; max-width: 100%; height: 98%; max-height: 98%; }
+    Panel .notice { height: auto; display: none; }
     Panel .keys { height: auto; color: $quiet; margin: 1 0 0 0; }
     Panel OptionList { border: none; background: $surface; height: auto; max-height: 1fr; padding: 0;
                        scrollbar-size-vertical: 1; text-wrap: nowrap; text-overflow: ellipsis; }
@@ -46,6 +48,7 @@ class Panel(ModalScreen[Result], Generic[Result]):
         with Vertical(classes="box") as box:
             box.border_title = self.heading
             yield from self.body()
+            yield Static("", classes="notice", markup=False)
             if self.keys:
                 yield Static(self.key_line(), classes="keys", markup=False)
 
@@ -72,6 +75,12 @@ class Panel(ModalScreen[Result], Generic[Result]):
             for binding in vars(kind).get("BINDINGS", ())
             if isinstance(binding, Binding) and binding.id
         ]
+
+    def say(self, text: str, *, problem: bool = False) -> None:
+        """One line above the keys: what was done, or what is wrong."""
+        line = self.query_one(".notice", Static)
+        line.display = bool(text)
+        line.update(Content.styled(one_line(text), "$error" if problem else "$foreground"))
 
     def action_close(self) -> None:
         """Close without a result."""

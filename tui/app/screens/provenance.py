@@ -61,7 +61,7 @@ class Provenance(Panel[None]):
     Provenance Static { height: auto; }
     """
     heading = "Provenance log"
-    keys = (("↑ ↓", "scroll"), ("w", "write to a file"))
+    keys = (("↑ ↓", "scroll"), ("log-write", "write to a file"))
 
     def __init__(self, session: Session) -> None:
         super().__init__(classes="-tall")
@@ -106,6 +106,6 @@ class Provenance(Panel[None]):
         try:
             write_atomically(path, as_text(self._decisions) + "\n")
         except AgentError as error:
-            self.notify(str(error), severity="error", markup=False)
+            self.say(str(error), problem=True)
             return
-        self.notify(f"Written to {path}", markup=False)
+        self.say(f"Written to {path}")

@@ -49,12 +49,12 @@ class Sessions(Panel[str]):
     heading = "Conversations"
     keys = (
         ("Enter", "open"),
-        ("Ctrl+N", "new"),
-        ("F2", "rename"),
-        ("F6", "archive"),
-        ("Ctrl+X", "delete"),
-        ("Ctrl+Z", "undo"),
-        ("Ctrl+A", "archived"),
+        ("sessions-new", "new"),
+        ("sessions-rename", "rename"),
+        ("sessions-archive", "archive"),
+        ("sessions-delete", "delete"),
+        ("sessions-undo", "undo"),
+        ("sessions-archived", "archived"),
     )
 
     def __init__(self, fovea: Fovea, current: str = "", query: str = "") -> None:

@@ -23,7 +23,7 @@ class TextScreen(Panel[None]):
     TextScreen VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; }
     TextScreen VerticalScroll > Static { height: auto; }
     """
-    keys = (("↑ ↓", "scroll"), ("y", "copy"))
+    keys = (("↑ ↓", "scroll"), ("text-copy", "copy"))
 
     def __init__(self, heading: str, text: str) -> None:
         super().__init__(classes="-tall")
@@ -41,4 +41,4 @@ class TextScreen(Panel[None]):
 
     def action_copy(self) -> None:
         """Copy all of it."""
-        self.notify(clipboard.copy(self._text, self.app.copy_to_clipboard), markup=False)
+        self.say(clipboard.copy(self._text, self.app.copy_to_clipboard))
