@@ -53,7 +53,7 @@ def finished(node: Node, *, version: tuple[int, int] = (1, 1), letter: str = "",
     speed = node.timing.tok_s(tokens) if node.timing and tokens else 0.0
     high = high_share(node.steps)
     facts = [
-        "edited by you" if node.author == "edited" else "imported" if node.author == "imported" else "",
+        "edited by you" if node.author == "edited" else "imported" if node.author == "imported" and node.tier else "",
         f"{speed:.0f} tok/s" if speed else "",
         plural(tokens, "token") if tokens else "",
         f"{percent(high)} looked at closer" if high else "",

@@ -16,9 +16,9 @@ from textual.pilot import Pilot
 from agent.app import Fovea
 from agent.oversight import DefaultOverseer, Situation
 from agent.paths import Folders
-from agent.recall import Memory
+from agent.recall import Memory, NoteProposal, NullMemory
 from agent.settings import Settings
-from agent.values import Ask, Node
+from agent.values import Ask, Node, Passage
 from backends.scripted import Script, ScriptedEngine, Word
 from tui.app.app import FoveaApp
 from tui.app.screens.chat import ChatScreen
@@ -38,6 +38,28 @@ class Plain(DefaultOverseer):
     def review(self, situation: Situation, reply: Node) -> Ask | None:
         ask = super().review(situation, reply)
         return replace(ask, why="two words were nearly tied") if ask else None
+
+
+class Remembering(NullMemory):
+    """A memory that always finds the same two passages."""
+
+    def __init__(self) -> None:
+        self.accepted: list[str] = []
+
+    def recall(
+        self, query: str, history: Sequence[str], budget_tokens: int, deadline_s: float
+    ) -> tuple[list[Passage], list[str]]:
+        return [
+            Passage(1, "churches.md", "doc:1", "Urnes is the oldest.", 0, 20, 0.9, "words: oldest", page=3),
+            Passage(2, "boats.md", "doc:2", "Boats float.", 0, 12, 0.2, "meaning"),
+        ], []
+
+    def propose_note(self, text: str) -> NoteProposal | None:
+        return NoteProposal("MEMORY.md", f"--- a\n+++ b\n@@ -1 +1 @@\n+- {text}\n")
+
+    def accept_note(self, proposal: NoteProposal) -> str:
+        self.accepted.append(proposal.diff)
+        return proposal.file
 
 
 def open_fovea(

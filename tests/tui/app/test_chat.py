@@ -161,7 +161,7 @@ async def test_stopping_holds_the_queue_until_enter(opened: Open) -> None:
         await driver.press("escape")
         await driver.idle()
         assert list(driver.chat.waiting) == ["second"]
-        assert "waiting, Enter sends the next" in driver.shown()
+        assert "waiting · Enter sends the next" in driver.shown()
         driver.chat.prompt.focus()
         await driver.press("enter")
         await driver.until(lambda: len(driver.texts) == 4)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 from textual.command import CommandPalette
 from textual.widgets import Input, OptionList, Static
 
-from agent.recall import NoteProposal, NullMemory
 from agent.settings import Settings
 from agent.settings_file import flatten, load
-from agent.values import Passage, Policy
+from agent.values import Policy
 from backends.scripted import Script, ScriptedEngine
-from tests.tui.app.conftest import Open, dense
+from tests.tui.app.conftest import Open, Remembering, dense
 from tui.app.screens.help import Help
 from tui.app.screens.sessions import Sessions
 from tui.app.screens.settings import SettingsScreen, entries
@@ -22,28 +20,6 @@ from tui.app.screens.tour import CARDS, Tour
 from tui.app.screens.tree import TreeScreen
 from tui.app.widgets.dial import Dial
 from tui.app.widgets.tier_row import TierRow
-
-
-class Remembering(NullMemory):
-    """A memory that always finds the same two passages."""
-
-    def __init__(self) -> None:
-        self.accepted: list[str] = []
-
-    def recall(
-        self, query: str, history: Sequence[str], budget_tokens: int, deadline_s: float
-    ) -> tuple[list[Passage], list[str]]:
-        return [
-            Passage(1, "churches.md", "doc:1", "Urnes is the oldest.", 0, 20, 0.9, "words: oldest", page=3),
-            Passage(2, "boats.md", "doc:2", "Boats float.", 0, 12, 0.2, "meaning"),
-        ], []
-
-    def propose_note(self, text: str) -> NoteProposal | None:
-        return NoteProposal("MEMORY.md", f"--- a\n+++ b\n@@ -1 +1 @@\n+- {text}\n")
-
-    def accept_note(self, proposal: NoteProposal) -> str:
-        self.accepted.append(proposal.diff)
-        return proposal.file
 
 
 async def test_the_tree_shows_branches_and_goes_there(opened: Open) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.containers import VerticalScroll
 from textual.pilot import Pilot
-from textual.widgets import Input, TextArea
+from textual.widgets import Input, Static, TextArea
 
 from agent.app import Fovea
 from backends.scripted import Script, Word
-from tests.tui.app.conftest import Driver, open_fovea, until
+from tests.tui.app.conftest import Driver, Remembering, open_fovea, until
 from tui.app.app import FoveaApp
 from tui.app.widgets.card import Card
 
@@ -84,6 +85,50 @@ async def ladder(driver: Driver) -> None:
     await driver.until(lambda: "16-bit.gguf" in driver.shown())
 
 
+async def memory(driver: Driver) -> None:
+    await driver.ask("Which is the oldest stave church?")
+    await driver.press("f3", "j", "space")
+
+
+async def log(driver: Driver) -> None:
+    await beside(driver)
+    await driver.press("2", "p")
+    driver.app.screen.query_one(VerticalScroll).query_one(Static).update("the times of the clock are not drawn")
+
+
+async def sessions(driver: Driver) -> None:
+    await driver.ask("Which is the oldest stave church?")
+    await driver.press("ctrl+s")
+
+
+async def settings(driver: Driver) -> None:
+    await driver.press("f8")
+    driver.app.screen.query_one(Input).cursor_blink = False
+    driver.app.screen.query_one(".said", Static).update("the folder of the test is not drawn")
+
+
+async def blind(driver: Driver) -> None:
+    await driver.ask("Which is the oldest stave church?")
+    await driver.command("/blind on")
+    await driver.command("/several 3")
+    await driver.press("ctrl+t")
+
+
+async def queue(driver: Driver) -> None:
+    await chat(driver)
+    driver.chat.waiting.extend(["And robins?", "And why do they sing?"])
+    driver.chat.held = True
+    driver.chat.show_queue()
+
+
+async def keys(driver: Driver) -> None:
+    await driver.press("f1")
+
+
+async def tour(driver: Driver) -> None:
+    await driver.command("/tour")
+
+
 SCENES: dict[str, tuple[Scene, Script]] = {
     "welcome": (welcome, paced("")),
     "chat": (chat, paced(MARKDOWN)),
@@ -93,11 +138,23 @@ SCENES: dict[str, tuple[Scene, Script]] = {
     "forks": (forks, paced(URNES)),
     "tree": (tree, paced(URNES)),
     "ladder": (ladder, paced("")),
+    "memory": (memory, paced(URNES)),
+    "log": (log, paced(URNES)),
+    "sessions": (sessions, paced(URNES)),
+    "settings": (settings, paced("")),
+    "blind": (blind, paced(URNES)),
+    "queue": (queue, paced(MARKDOWN)),
+    "keys": (keys, paced("")),
+    "tour": (tour, paced("")),
 }
-LARGE = ("chat", "beside", "density", "forks")
+THEMES, SIZES = ("fovea-dark", "fovea-light"), ((80, 24), (160, 50))
+WHOLE = ("chat", "beside", "density", "forks", "card")
+"""Drawn in every theme at every size; the others in each theme and at each size once."""
 CASES = [
-    *[(scene, theme, (80, 24)) for scene in SCENES for theme in ("fovea-dark", "fovea-light")],
-    *[(scene, theme, (160, 50)) for scene in LARGE for theme in ("fovea-dark", "fovea-light")],
+    (scene, theme, size)
+    for scene in SCENES
+    for number, theme in enumerate(THEMES)
+    for size in (SIZES if scene in WHOLE else (SIZES[number],))
 ]
 
 
@@ -124,7 +181,9 @@ def test_looks(
     size: tuple[int, int],
 ) -> None:
     act, script = SCENES[scene]
-    fovea = fovea_of([script, paced("The oldest stave church is Urnes, built about 1130.")], screen__theme=theme)
+    recalled = Remembering() if scene == "memory" else None
+    other = paced("The oldest stave church is Urnes, built about 1130.")
+    fovea = fovea_of([script, other], screen__theme=theme, memory=recalled)
     app = FoveaApp(fovea)
 
     async def run(pilot: Pilot[int]) -> None:

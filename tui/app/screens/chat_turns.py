@@ -21,6 +21,8 @@ from tui.app.widgets.said import Said as SaidWidget
 
 FULL = 0.92
 """Part of the context, reply included, from which older messages are folded by themselves."""
+FOLDING = "folding older messages into a summary"
+"""Said while it lasts."""
 FEWEST = 6
 """Messages a conversation must have before it is folded by itself."""
 
@@ -208,21 +210,27 @@ class TurnsMixin(ChatBase):
         await self.transcript.forget_oldest()
         for card in live.cards:
             self.offer_card(card)
-        if live.steering:
-            self.tell("Stopped there; your message goes on from it")
-        elif live.stopping:
-            self.held = bool(self.waiting)
-            self.tell("Stopped; the part written is kept")
+        self._say_how_it_ended(live)
         self.show_queue()
         if self.ladder is not None and not self.fovea.ladder_current:
             self.load_model()
         if not self.held:
             await self.next_in_queue()
 
+    def _say_how_it_ended(self, live: Live) -> None:
+        if self.state == FOLDING:
+            self.tell("")
+        if live.steering:
+            self.tell("Stopped there; your message goes on from it")
+        elif live.stopping:
+            self.held = bool(self.waiting)
+            self.tell("Stopped; the part written is kept")
+
     async def fold(self) -> None:
         """Fold older messages into a summary."""
         await self.run_turn(self.session.compact, tiers=())
-        self.tell("folding older messages into a summary")
+        if self.busy:
+            self.tell(FOLDING)
 
     async def fold_when_full(self) -> None:
         """Fold before the context is full, so that the request for the summary still fits itself."""

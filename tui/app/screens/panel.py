@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Generic, TypeVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -17,6 +18,36 @@ from tui.app.safe import one_line
 Result = TypeVar("Result")
 
 
+class KeyLine(Static):
+    """Keys with their words, broken into lines only between pairs."""
+
+    DEFAULT_CSS = """
+    KeyLine { height: auto; color: $quiet; margin: 1 0 0 0; }
+    """
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        super().__init__(self._line(pairs), markup=False, classes="keys")
+        self._pairs = pairs
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fit into the new width."""
+        lines: list[list[tuple[str, str]]] = [[]]
+        used = 0
+        for key, words in self._pairs:
+            cells = len(key) + 1 + len(words)
+            if lines[-1] and used + cells > event.size.width:
+                lines.append([])
+                used = 0
+            lines[-1].append((key, words))
+            used += cells + 2
+        self.update(Content("\n").join(self._line(line) for line in lines))
+
+    @staticmethod
+    def _line(pairs: list[tuple[str, str]]) -> Content:
+        parts = [Content.assemble((key, "bold $primary"), f" {words}") for key, words in pairs]
+        return Content("  ").join(parts)
+
+
 class Panel(ModalScreen[Result], Generic[Result]):
     """A window. Subclasses yield their widgets from ``body`` and name their keys in ``keys``."""
 
@@ -28,7 +59,6 @@ class Panel(ModalScreen[Result], Generic[Result]):
     Panel.-tall > .box { height: 94%; }
     Panel.-wide > .box { width: 98%; max-width: 100%; height: 98%; max-height: 98%; }
     Panel .notice { height: auto; display: none; }
-    Panel .keys { height: auto; color: $quiet; margin: 1 0 0 0; }
     Panel OptionList { border: none; background: $surface; height: auto; max-height: 1fr; padding: 0;
                        scrollbar-size-vertical: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     Panel OptionList:focus { border: none; background: $surface; background-tint: transparent; }
@@ -50,21 +80,20 @@ class Panel(ModalScreen[Result], Generic[Result]):
             yield from self.body()
             yield Static("", classes="notice", markup=False)
             if self.keys:
-                yield Static(self.key_line(), classes="keys", markup=False)
+                yield KeyLine(self.key_pairs())
 
     def body(self) -> ComposeResult:
         """The widgets of the window."""
         yield Static("", markup=False)
 
-    def key_line(self) -> Content:
-        """Keys and words."""
+    def key_pairs(self) -> list[tuple[str, str]]:
+        """Keys as they are mapped now, and words."""
         changes: dict[str, str] = getattr(self.app, "key_changes", {})
         own = {binding.id: binding for binding in self.own_bindings()}
-        parts: list[tuple[str, str] | str] = []
-        for key, words in (*self.keys, ("close", "close")):
-            name = display(own[key], changes).partition(" or ")[0] if key in own else key
-            parts += [(name, "bold $primary"), f" {words}  "]
-        return Content.assemble(*parts)
+        return [
+            (display(own[key], changes).partition(" or ")[0] if key in own else key, words)
+            for key, words in (*self.keys, ("close", "close"))
+        ]
 
     @classmethod
     def own_bindings(cls) -> list[Binding]:
