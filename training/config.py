@@ -62,8 +62,9 @@ class Shape:
 class TrainSettings:
     """Everything that decides a training run besides the data and the shape.
 
-    The schedule counts tokens, never time: a machine that is paused or shared trains the same model, only later.
-    ``long_rows_from`` is the share of the tokens after which the second stage of the data begins.
+    The schedule counts tokens, never time: a machine that is paused or shared trains the same model, only later. The
+    stages of the data share the tokens as their sizes do. ``plant_induction``: fresh weights begin with the circuit of
+    ``training.induction``.
     Learning rate: linear warm-up, flat, then linear to zero over the last ``cooldown`` share (WSD, Hägele et al. 2024).
     """
 
@@ -72,7 +73,6 @@ class TrainSettings:
     batch_tokens: int = 8192
     warmup_share: float = 0.02
     cooldown_share: float = 0.35
-    long_rows_from: float = 0.5
     matrix_lr: float = 0.02
     other_lr: float = 0.004
     momentum: float = 0.95
@@ -80,6 +80,7 @@ class TrainSettings:
     grad_clip: float = 1.0
     save_every: int = 25
     bf16: bool = False
+    plant_induction: bool = False
 
 
 def to_json(value: Shape | TrainSettings) -> dict[str, Any]:

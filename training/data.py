@@ -1,8 +1,9 @@
 """From corpus and templates to packed rows of token ids with a loss weight each.
 
-Two stages: short rows first (attention is cheap there and the language is learnt), longer rows later with more of the
-job in them. Conversations are never cut: each row takes as many whole ones as fit, and prose fills what is left, so
-almost nothing is padding. Held-out documents go to their own files and nowhere else.
+Three stages: copying drills and prose in short rows (attention is cheap there, and looking things up is learnt first),
+then everything, then longer rows of the job alone. Conversations are never cut: each row takes as many whole ones as
+fit, and prose fills what is left, so almost nothing is padding. Held-out documents go to their own files and nowhere
+else.
 
     python -m training.data --corpus ../shared/corpus --tokenizer build/pocket/tokenizer.json --out build/pocket/data
 """
@@ -21,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from training import jobs
+from training.drills import drill
 from training.formats import END_OF_TEXT, IM_END, IM_START, Message
-from training.sources import FILES, Row, held_out_paragraphs, read_rows, split_prose, split_questions
+from training.sources import FILES, Row, held_out_paragraphs, read_rows, split_dialogues, split_prose, split_questions
 from training.tokenizer import load_tokenizer
 
 WEIGHT_SCALE = 100  # loss weights are stored as bytes, 100 = 1.0
@@ -50,6 +52,8 @@ class Stage:
         prose: share of rows that are prose only.
         grounded: of the conversations, the share that are questions over real paragraphs.
         small_talk: weight of small talk in the other conversations.
+        drills: share of rows that are copying drills.
+        dialogue: of the conversations, the share that are written by people about anything.
     """
 
     row: int
@@ -57,9 +61,15 @@ class Stage:
     prose: float
     grounded: float
     small_talk: float = 5.0
+    drills: float = 0.0
+    dialogue: float = 0.0
 
 
-STAGES = (Stage(512, 4_500_000, 0.20, 0.40), Stage(1024, 2_000_000, 0.0, 0.12, small_talk=9.0))
+STAGES = (
+    Stage(256, 1_500_000, 0.25, 0.10, drills=0.45),
+    Stage(512, 8_000_000, 0.15, 0.30, drills=0.04, dialogue=0.12),
+    Stage(1024, 5_500_000, 0.0, 0.22, small_talk=7.0, dialogue=0.02),
+)
 
 
 class Encoder:
@@ -71,6 +81,8 @@ class Encoder:
         self.end = tokenizer.token_to_id(IM_END)
         self.stop = tokenizer.token_to_id(END_OF_TEXT)
         self.newline = self.ids("\n")
+        special = {self.start, self.end, self.stop}
+        self.words = [token for token in range(tokenizer.get_vocab_size()) if token not in special]
 
     def ids(self, text: str) -> list[int]:
         """Ids of plain text; a special token spelled out in it is encoded as text would be, byte by byte."""
@@ -116,6 +128,9 @@ def pack(
     rest: list[int] = []
     waiting: tuple[list[int], list[int]] | None = None
     for row in range(rows):
+        if rng.random() < stage.drills:
+            ids[row], weights[row] = drill(rng, encoder.words, width)
+            continue
         filled = 0
         while rng.random() >= stage.prose or filled:
             item = waiting or encoder.conversation(chat())
@@ -161,7 +176,9 @@ def load_corpus(corpus: Path, rng: random.Random) -> tuple[list[Row], jobs.Mater
         "english": [row["text"] for row in english.held_out],
         "russian": [row["text"] for row in russian.held_out],
     }
-    return train, jobs.material_from(questions.train, modern), held
+    dialogues = split_dialogues(read_rows(corpus / FILES["dialog_en"]))
+    material = dataclasses.replace(jobs.material_from(questions.train, modern), dialogues=dialogues)
+    return train, material, held
 
 
 def build_stage(
@@ -171,6 +188,8 @@ def build_stage(
     rng = random.Random(seed)
 
     def chat() -> list[Message]:
+        if material.dialogues and rng.random() < stage.dialogue:
+            return jobs.dialogue(rng, material)
         if rng.random() < stage.grounded:
             return jobs.grounded(rng, material)
         return jobs.conversation(rng, material, stage.small_talk)
@@ -186,12 +205,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/pocket/data"))
     parser.add_argument("--scale", type=float, default=1.0, help="times the default number of tokens")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", type=int, help="write this stage only (0 or 1); the others stay as they are")
+    parser.add_argument("--only", type=int, help="write this stage only (from 0); the others stay as they are")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     encoder = Encoder(load_tokenizer(arguments.tokenizer))
     prose, material, held = load_corpus(arguments.corpus, random.Random(arguments.seed))
     (arguments.out / "held_out.json").write_text(json.dumps(held, ensure_ascii=False), encoding="utf-8")
+    (arguments.out / "stages.json").write_text(json.dumps([stage.tokens for stage in STAGES]), encoding="utf-8")
     for index, stage in enumerate(STAGES):
         if arguments.only not in (None, index):
             continue

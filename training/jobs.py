@@ -74,12 +74,14 @@ class Material:
         sentences: single sentences of prose, fillers for passages.
         notes: paragraphs fit for summarising: first sentence, whole text.
         trivia: questions a model of this size cannot know.
+        dialogues: turns of people's chats, one after the other.
     """
 
     paragraphs: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = ()
     sentences: Sequence[str] = ()
     notes: Sequence[tuple[str, str]] = ()
     trivia: Sequence[str] = ()
+    dialogues: Sequence[Sequence[str]] = ()
 
 
 def small_talk(rng: random.Random, russian: bool) -> Turn:
@@ -327,6 +329,17 @@ def conversation(rng: random.Random, material: Material, small_talk_weight: floa
 def grounded(rng: random.Random, material: Material) -> list[Message]:
     """A conversation over real paragraphs only."""
     return as_messages(corpus_passages(rng, material), rng.choice(SYSTEMS))
+
+
+def dialogue(rng: random.Random, material: Material) -> list[Message]:
+    """A stretch of a chat between people, without a system message: the second voice replies, at half weight."""
+    turns = rng.choice(material.dialogues)
+    first = rng.randrange(max(1, len(turns) - 5))
+    stretch = turns[first : first + 2 * rng.choice((1, 2, 3))]
+    return [
+        Message("assistant" if index % 2 else "user", text, 0.5 if index % 2 else READ_WEIGHT)
+        for index, text in enumerate(stretch)
+    ]
 
 
 def as_messages(turns: Sequence[Turn], system: str) -> list[Message]:

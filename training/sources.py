@@ -108,3 +108,16 @@ def holds_any(text: str, barred: frozenset[str]) -> bool:
 def held_out_paragraphs(questions: Split) -> frozenset[str]:
     """Keys of all paragraphs in the held-out part of question rows."""
     return frozenset(paragraph_key(row["context"]) for row in questions.held_out if row.get("context"))
+
+
+# Chats about anything and short answers with some manner; task dialogues and canned lines of mixed quality stay out.
+DIALOGUE_SOURCES = ("self-dialogue", "personality-chat", "chatlearner-papaya")
+
+
+def split_dialogues(rows: Iterable[Row]) -> list[list[str]]:
+    """The training part of the dialogues as lists of turns; held out by the hash of their first turns."""
+    return [
+        row["turns"]
+        for row in rows
+        if row["source"] in DIALOGUE_SOURCES and not is_held_out("dialogue:" + "\n".join(row["turns"][:2]))
+    ]

@@ -29,6 +29,7 @@ import torch
 
 from training.config import Shape, TrainSettings, read_shape, to_json
 from training.data import WEIGHT_SCALE
+from training.induction import plant
 from training.model import Pocket
 from training.muon import Muon
 
@@ -59,8 +60,15 @@ class Rows:
             raise TrainingError(f"{folder} holds no ids-*.npy; run `python -m training.data --out {folder}` first")
         self.ids = [np.load(path, mmap_mode="r") for path in paths]
         self.weights = [np.load(path.with_name(path.name.replace("ids", "weights")), mmap_mode="r") for path in paths]
+        sizes = folder / "stages.json"
+        parts = json.loads(sizes.read_text(encoding="utf-8")) if sizes.exists() else [1] * len(paths)
+        self.ends = [sum(parts[: index + 1]) / sum(parts) for index in range(len(parts))]
         generator = np.random.default_rng(seed)
         self.orders = [generator.permutation(len(ids)) for ids in self.ids]
+
+    def stage_at(self, share: float) -> int:
+        """The stage that is due after a share of the run's tokens."""
+        return next((index for index, end in enumerate(self.ends) if share < end), len(self.ids) - 1)
 
     def take(self, stage: int, start: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows ``start .. start + count`` of a stage's order, beginning again at its end."""
@@ -110,8 +118,13 @@ class Trainer:
     ) -> None:
         torch.manual_seed(settings.seed)
         torch.use_deterministic_algorithms(True)
+        # Filling fresh memory first would only make reads of it repeatable, which there are none of; it costs a fifth.
+        torch.utils.deterministic.fill_uninitialized_memory = False
         self.settings, self.rows, self.out, self.device = settings, rows, out, device
-        self.model = Pocket(shape).to(device)
+        self.model = Pocket(shape)
+        if settings.plant_induction:
+            plant(self.model, settings.seed)
+        self.model.to(device)
         self.replicas = [Pocket(shape) for _ in range(workers)] if workers > 1 and device == "cpu" else []
         self.optimizers = make_optimizers(self.model, settings)
         self.progress = Progress(rows_taken=[0] * len(rows.ids))
@@ -125,7 +138,7 @@ class Trainer:
         """
         settings, progress = self.settings, self.progress
         share = progress.tokens / settings.tokens
-        stage = min(len(self.rows.ids) - 1, 1 if share >= settings.long_rows_from else 0)
+        stage = self.rows.stage_at(share)
         width = self.rows.ids[stage].shape[1] - 1
         count = max(1, settings.batch_tokens // width)
         ids, weights = self.rows.take(stage, progress.rows_taken[stage], count)

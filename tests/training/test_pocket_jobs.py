@@ -9,7 +9,16 @@ import pytest
 
 from training import facts
 from training.formats import REFUSAL, REFUSAL_RU, render
-from training.jobs import Material, conversation, corpus_passages, fact_passages, intents, remembered, window
+from training.jobs import (
+    Material,
+    conversation,
+    corpus_passages,
+    dialogue,
+    fact_passages,
+    intents,
+    remembered,
+    window,
+)
 
 MATERIAL = Material(
     paragraphs=[
@@ -83,3 +92,12 @@ def test_what_was_told_is_told_back() -> None:
 def test_small_talk_files_are_well_formed() -> None:
     for name in ("smalltalk.en.txt", "smalltalk.ru.txt", "knowledge.txt"):
         assert all(asked and told and all(asked) and all(told) for asked, told in intents(name))
+
+
+def test_a_stretch_of_dialogue_keeps_the_order_of_its_turns() -> None:
+    turns = [f"turn {n}" for n in range(10)]
+    for seed in range(20):
+        messages = dialogue(random.Random(seed), Material(dialogues=[turns]))
+        assert [message.role for message in messages] == ["user", "assistant"] * (len(messages) // 2)
+        first = turns.index(messages[0].text)
+        assert [message.text for message in messages] == turns[first : first + len(messages)]

@@ -17,6 +17,7 @@ from training.sources import (
     is_held_out,
     paragraph_key,
     read_rows,
+    split_dialogues,
     split_prose,
     split_questions,
 )
@@ -75,10 +76,18 @@ def test_material_for_conversations_holds_no_held_out_text(tmp_path: Path) -> No
     questions = question_rows(300)
     held = held_out_paragraphs(split_questions(questions))
     prose = [{"source": "wikipedia-squad-train", "text": row["context"]} for row in questions]
-    for name, rows in {"qa_en": questions, "prose_en": prose, "prose_ru": [{"source": "r", "text": "да"}] * 60}.items():
+    talks = [{"source": "self-dialogue", "turns": [f"Do you like {n}?", f"Yes, {n} is fine."]} for n in range(200)]
+    files = {
+        "qa_en": questions,
+        "prose_en": prose,
+        "prose_ru": [{"source": "r", "text": "да"}] * 60,
+        "dialog_en": talks,
+    }
+    for name, rows in files.items():
         with lzma.open(tmp_path / f"{name}.jsonl.xz", "wt", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
     train, material, held_prose = load_corpus(tmp_path, random.Random(1))
+    assert 180 < len(material.dialogues) < 200
     used = {paragraph_key(text) for _, text, _ in material.paragraphs} | {paragraph_key(row["text"]) for row in train}
     assert held
     assert not used & held
@@ -87,6 +96,14 @@ def test_material_for_conversations_holds_no_held_out_text(tmp_path: Path) -> No
     } - {
         paragraph_key(row["context"]) for row in questions if row["context"] in {text for text in held_prose["english"]}
     }
+
+
+def test_dialogues_are_held_out_by_their_first_turns_and_task_dialogues_left_out() -> None:
+    rows = [{"source": "self-dialogue", "turns": [str(n), "yes", "no"]} for n in range(500)]
+    kept = split_dialogues([*rows, {"source": "sgd", "turns": ["a flight", "when?"]}])
+    assert 470 < len(kept) < 500
+    assert ["a flight", "when?"] not in kept
+    assert kept == split_dialogues(rows)
 
 
 def test_a_missing_corpus_says_what_to_do(tmp_path: Path) -> None:

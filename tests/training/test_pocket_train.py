@@ -66,6 +66,17 @@ def test_warm_start_begins_with_released_weights(data: Path, tmp_path: Path, tok
         warm_start(Pocket(Shape(vocabulary=512, hidden=64, layers=1, feed_forward=128)), tmp_path / "hf")
 
 
+def test_stages_share_the_tokens_as_their_sizes_do(data: Path) -> None:
+    rows = Rows(data, 1)
+    assert [rows.stage_at(share) for share in (0.0, 0.49, 0.5, 0.99, 1.0)] == [0, 0, 1, 1, 1]
+    (data / "stages.json").write_text("[100, 300]", encoding="utf-8")
+    try:
+        rows = Rows(data, 1)
+    finally:
+        (data / "stages.json").unlink()
+    assert [rows.stage_at(share) for share in (0.24, 0.25)] == [0, 1]
+
+
 def test_no_data_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"training\.data"):
         Rows(tmp_path, 1)
