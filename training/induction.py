@@ -1,11 +1,11 @@
 """Start with the circuit that copies, instead of waiting for it.
 
-Answering from a passage needs "induction": find where what was just read stood before, and say what followed it there.
-Transformers learn it late and suddenly (Olsson et al. 2022), after more text than a laptop can train on in an hour; but its
-parts are known (Elhage et al. 2021): a head that writes into each place what stood one place before, and a head in a
-later layer that looks for the present token among those and copies what it finds. Both fit into the weights a model
-starts from, as structure close to the identity does elsewhere (mimetic initialization, Trockman & Kolter 2023). Training
-goes on from there and may change everything.
+Answering from a passage needs "induction": find where what was just read stood before, and say what followed it
+there. Transformers learn it late and suddenly (Olsson et al. 2022), after more text than a laptop can train on in an
+hour; but its parts are known (Elhage et al. 2021): a head that writes into each place what stood one place before, and
+a head in a later layer that looks for the present token among those and copies what it finds. Both fit into the weights
+a model starts from, as structure close to the identity does elsewhere (mimetic initialization, Trockman & Kolter 2023).
+Training goes on from there and may change everything.
 """
 
 from __future__ import annotations
