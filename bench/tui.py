@@ -1,6 +1,11 @@
 """What the app costs: first paint, streaming, opening a long conversation, typing in it.
 
-    python -m bench.tui [--repeat 5] [--other NAME=COMMAND …] [--json FILE]
+    python -m bench.tui [--repeat 5] [--only paint|stream|long] [--other NAME=COMMAND …] [--json FILE]
+
+Other programs for the first paint, each in an environment of its own:
+
+    python -m venv peer && peer/bin/pip install elia-chat
+    python -m bench.tui --only paint --other elia=peer/bin/elia
 
 Everything runs the real program in a pseudo-terminal of 120x40 (``pty``), on a scripted engine, so that no model takes
 part. Times of starting are from fork to the first frame that holds the app's own text; the bare app is Textual with one
@@ -111,12 +116,20 @@ class Terminal:
         while time.perf_counter() < end:
             if select.select([self.fd], [], [], 0.01)[0]:
                 try:
-                    self.written += os.read(self.fd, 1 << 16)
+                    got = os.read(self.fd, 1 << 16)
                 except OSError as error:
                     raise TimeoutError(f"the program ended: {self.written[-400:]!r}") from error
+                self.written += got
+                self._answer(got)
             if until(self.written):
                 return time.perf_counter() - self.began
         raise TimeoutError(f"not seen in {limit:g} s: {self.written[-400:]!r}")
+
+    def _answer(self, got: bytes) -> None:
+        """What a terminal answers when it is asked what it is; some programs wait for that before they draw."""
+        for question, answer in ANSWERS.items():
+            if question in got:
+                os.write(self.fd, answer)
 
     def text(self, words: str, limit: float = LIMIT_S) -> float:
         """Wait for words anywhere in the output (escape sequences and spaces taken out)."""
@@ -139,6 +152,12 @@ class Terminal:
         os.close(self.fd)
 
 
+ANSWERS = {
+    b"\x1b[c": b"\x1b[?62;22c",
+    b"\x1b[16t": b"\x1b[6;20;10t",
+    b"\x1b[14t": b"\x1b[4;800;1200t",
+}
+"""Device attributes, size of a cell, size of the text area (xterm's control sequences)."""
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b[^\[]")
 
 
@@ -171,6 +190,11 @@ def first_paint(repeat: int, others: dict[str, str]) -> dict[str, Any]:
     times: dict[str, list[float]] = {name: [] for name in programs}
     cpus: dict[str, list[float]] = {name: [] for name in programs}
     environment = {f"FOVEA_{kind}": str(folder / kind.lower()) for kind in ("DATA", "CONFIG", "CACHE")}
+    environment |= {
+        "HOME": str(folder),
+        "XDG_DATA_HOME": str(folder / "data"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+    }
     for _ in range(repeat):
         for name, (command, seen) in programs.items():
             terminal = Terminal(command, **environment)

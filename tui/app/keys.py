@@ -80,7 +80,7 @@ CARD = [
     _key("card-both", "b", "answer('both')", "show both"),
     _key("card-several", "n", "answer('continuations')", "several"),
     _key("card-always", "a", "answer('always')", "always here"),
-    _key("card-refuse", "r", "refuse", "refuse and say why"),
+    _key("card-refuse", "r", "refuse", "refuse"),
     _key("card-leave", "escape", "leave", "decide later", show=False),
 ]
 
