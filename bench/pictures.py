@@ -1,22 +1,27 @@
-"""The pictures of the documentation, drawn by the app itself: ``python -m bench.pictures [FOLDER]``.
+"""The pictures of the documentation, drawn by the app itself: ``python -m bench.pictures [FOLDER [NAME …]]``.
 
-A scripted engine speaks, so that the pictures are the same every time; everything else is the real program.
+In most of them a scripted engine speaks, so that they show the same every time; everything else is the real program.
+``pocket`` is the built-in model on its real engine, ``browser`` the whole program in a headless Chromium (left as it is
+where none is installed).
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from agent.app import Fovea
 from agent.oversight import DefaultOverseer
 from agent.paths import Folders
+from agent.recall import NullMemory
 from agent.settings import Settings
+from agent.values import Passage
 from backends.scripted import Script, ScriptedEngine, Word
 from tui.app.app import FoveaApp
 from tui.app.widgets.card import Card
@@ -132,6 +137,43 @@ async def continuations(stage: Stage) -> None:
     await stage.pilot.press("ctrl+t")
 
 
+async def tree(stage: Stage) -> None:
+    """Branches, and who wrote them."""
+    await stage.ask()
+    await stage.app.chat.command("/closer 16-bit")
+    await stage.idle()
+    await stage.pilot.press("ctrl+t", "2")
+    await stage.app.chat.command("/bookmark the right year")
+    await stage.ask("And what is the second oldest?")
+    await stage.pilot.press("f4")
+
+
+async def memory(stage: Stage) -> None:
+    """What was recalled, and from where."""
+    await stage.ask()
+    await stage.pilot.press("f3")
+
+
+async def log(stage: Stage) -> None:
+    """Every decision."""
+    await stage.app.chat.command("/policy auto")
+    await stage.ask()
+    await stage.app.chat.command("/closer 16-bit")
+    await stage.idle()
+    await stage.pilot.press("ctrl+t", "2", "p")
+
+
+async def settings(stage: Stage) -> None:
+    """The settings, from their schema."""
+    await stage.pilot.press("f8", *"policy")
+
+
+async def pocket(stage: Stage) -> None:
+    """The built-in model."""
+    await stage.ask("Hello! Who are you?")
+    await stage.ask("Where does the name fovea come from?")
+
+
 async def ladder(stage: Stage) -> None:
     """Tiers, policy, budget."""
     await stage.ask()
@@ -150,7 +192,54 @@ PICTURES: dict[str, tuple[Act, Script, tuple[int, int]]] = {
     ),
     "continuations": (continuations, Script(LOW, token_s=SPEED), (150, 24)),
     "ladder": (ladder, Script(LOW, token_s=SPEED), (96, 26)),
+    "tree": (tree, Script(LOW, by_tier={"16-bit": HIGH}, token_s=SPEED), (96, 20)),
+    "memory": (memory, Script(HIGH, token_s=SPEED), (96, 24)),
+    "log": (log, Script(words(), token_s=SPEED), (96, 20)),
+    "settings": (settings, Script("", token_s=SPEED), (96, 24)),
+    "pocket": (pocket, Script(""), (96, 24)),
 }
+BROWSER = "browser"
+
+
+class Recalled(NullMemory):
+    """Three passages, one of each kind."""
+
+    def recall(
+        self, query: str, history: Sequence[str], budget_tokens: int, deadline_s: float
+    ) -> tuple[list[Passage], list[str]]:
+        """The same for every message."""
+        return [
+            Passage(1, "churches.md", "churches.md", "Urnes was built about 1130; its portal shows a lion and a snake.",
+                    0, 62, 0.94, "found by its words and its meaning", heading="Urnes", kind="file"),
+            Passage(2, "Trip to Norway", "a1b2c3", "You asked which of the stave churches one can enter in May.",
+                    0, 60, 0.61, "found by its meaning", kind="conversation"),
+            Passage(3, "travel.md", "travel.md", "Prefers trains to planes.", 0, 25, 0.22, "found by its words",
+                    kind="note"),
+        ], []  # fmt: skip
+
+
+async def in_browser(folder: Path) -> None:
+    """The program as ``fovea chat --listen`` serves it. Raises RuntimeError where no Chromium is found."""
+    from tests.e2e import browser
+
+    chromium, root, port = browser.find(), Path(tempfile.mkdtemp()), 7899
+    if not chromium:
+        raise RuntimeError("no Chromium is installed")
+    environment = {**os.environ, **{f"FOVEA_{kind}": str(root / kind) for kind in ("DATA", "CONFIG", "CACHE")}}
+    command = [sys.executable, "-m", "tui.main", "chat", "--listen", str(port), "--set", "screen.tour=false"]
+    server = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.DEVNULL)
+    try:
+        await asyncio.sleep(3)
+        async with browser.opened(chromium, root / "profile", f"http://127.0.0.1:{port}/") as page:
+            await page.call("Emulation.setFocusEmulationEnabled", enabled=True)
+            await asyncio.sleep(8)
+            await page.type("Hello! Who are you?")
+            await page.press("Enter")
+            await asyncio.sleep(8)
+            await page.picture(folder / "browser.png")
+    finally:
+        server.terminate()
+        await server.wait()
 
 
 async def draw(name: str, folder: Path) -> None:
@@ -172,9 +261,14 @@ async def draw(name: str, folder: Path) -> None:
         )
     root = Path(tempfile.mkdtemp())
     settings = Settings().with_values({"screen.tour": False, "policy.mode": "manual"})
+    if name == "log":
+        scripts.append(Script(HIGH.split("```")[0], token_s=SPEED * 2))
+    if name == "tree":
+        scripts += [Script(HIGH, token_s=SPEED * 2), Script("Borgund is younger; it was built about 1180.")]
     fovea = Fovea.open(
         settings,
-        engine=ScriptedEngine(scripts),
+        engine=None if name == "pocket" else ScriptedEngine(scripts),
+        memory=Recalled() if name == "memory" else None,
         overseer=None if name == "card" else DefaultOverseer(),  # the uncalibrated gate fires only where a word is tied
         folders=Folders(root / "data", root / "config", root / "cache"),
     )
@@ -194,8 +288,14 @@ def main() -> None:
     """Draw all, or those named after the folder."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[2:] or PICTURES:
-        asyncio.run(draw(name, folder))
+    for name in sys.argv[2:] or [*PICTURES, BROWSER]:
+        if name != BROWSER:
+            asyncio.run(draw(name, folder))
+            continue
+        try:
+            asyncio.run(in_browser(folder))
+        except RuntimeError as error:
+            print(f"browser.png is as it was: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -166,9 +166,11 @@ def opened(tmp_path: Path) -> Open:
         session: str | None = None,
         fovea: Fovea | None = None,
         ready: bool = True,
+        later: Callable[[Fovea], object] = lambda fovea: None,
         **changes: Any,
     ) -> AsyncIterator[Driver]:
         own = fovea or open_fovea(tmp_path, scripts, **changes)
+        later(own)
         app = FoveaApp(own, session)
         try:
             async with app.run_test(size=size) as pilot:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.app import Fovea
 from agent.values import Status
 from backends.scripted import Script, ScriptedEngine
+from backends.types import LadderSpec, LadderStatus
 from tests.tui.app.conftest import Open, open_fovea
 from tui.app.widgets.reply import Reply
 from tui.app.widgets.transcript import WINDOW, Earlier
@@ -87,6 +89,24 @@ async def test_a_model_that_cannot_be_loaded_is_said_and_the_app_stays(opened: O
         await driver.press("enter")
         await driver.idle()
         assert driver.chat.prompt.text == "Still here?"
+
+
+async def test_tiers_being_made_are_said_from_their_thread(opened: Open) -> None:
+    class Making(ScriptedEngine):
+        """Tells how far it is, as the making of a tier does."""
+
+        fovea: Fovea
+
+        def load(self, ladder: LadderSpec) -> LadderStatus:
+            if self.fovea.progress:
+                self.fovea.progress("4-bit", 0.4)
+            return super().load(ladder)
+
+    engine = Making(problems={"16-bit": "no memory"})
+    async with opened(engine=engine, ready=False, later=lambda fovea: setattr(engine, "fovea", fovea)) as driver:
+        await driver.until(lambda: driver.chat.ladder is not None)
+        assert "16-bit: no memory" in driver.shown()
+    # Leaving stops the timers; one that was started outside the app's context would raise here.
 
 
 async def test_a_lost_tier_is_said(opened: Open) -> None:

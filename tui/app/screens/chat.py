@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from pathlib import Path
 from typing import ClassVar
 
@@ -70,11 +71,11 @@ class ChatScreen(CommandsMixin):
     def load_model(self) -> None:
         """Load the ladder in a thread."""
         self.tell("loading the model")
-        loop = asyncio.get_running_loop()
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()  # Textual finds the app through it
 
         def making(tier: str, done: float) -> None:
             with contextlib.suppress(RuntimeError):  # the app was closed meanwhile
-                loop.call_soon_threadsafe(self._making, tier, done)
+                loop.call_soon_threadsafe(self._making, tier, done, context=context)
 
         self.fovea.progress = making
         self.ladder = self.meter = None
