@@ -96,9 +96,13 @@ def has_remote(settings: Settings) -> bool:
 def _default_ctx(tiers: tuple[TierSpec, ...]) -> int:
     """What the model was made for, but not more than a small machine has memory for."""
     from backends.models.gguf_file import read_model
+    from backends.transformers_engine.check import check
 
-    first = next((tier for tier in tiers if tier.backend == "llama"), None)
-    return min((read_model(first.path).context if first else 0) or DEFAULT_CTX, DEFAULT_CTX)
+    first = next((tier for tier in tiers if tier.backend != REMOTE), None)
+    if first is None:
+        return DEFAULT_CTX
+    made_for = check(first.path).context if first.path.is_dir() else read_model(first.path).context
+    return min(made_for or DEFAULT_CTX, DEFAULT_CTX)
 
 
 def _explicit(settings: Settings) -> tuple[TierSpec, ...]:
@@ -130,8 +134,8 @@ def _found(settings: Settings, folders: Folders, progress: Progress | None) -> t
 
     source = source_path(settings, folders.data)
     if source.is_dir():
-        check(source)
-        return tuple(_spec(settings, name, source) for name in NAMES)
+        own = check(source).own_tier
+        return tuple(_spec(settings, name, source) for name in ([own] if own else NAMES))
     own = read_model(source).tier
     specs = []
     for name in NAMES:

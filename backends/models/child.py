@@ -26,6 +26,7 @@ def run_child(
     on_line: Callable[[str], None],
     *,
     environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> int:
     """Run ``script`` on ``job`` and return its exit code (negative: ended by that signal).
 
@@ -37,6 +38,7 @@ def run_child(
         on_line: called with every line the child writes to standard error, stripped, never empty. Progress bars that
             go back to the start of a line count as lines.
         environment: variables to set beside those of this process.
+        folder: where the child works; by default where this process does.
 
     Raises:
         OSError: the child could not be started.
@@ -48,6 +50,7 @@ def run_child(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        cwd=folder,
         env={**os.environ, **(environment or {})},
     )
     assert child.stdin is not None and child.stderr is not None

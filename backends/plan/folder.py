@@ -48,9 +48,8 @@ def tiers_of_folder(folder: Path, *, card: bool = False) -> Tiers:
     found = checkpoint.quantization
     if found is not None:
         unpacked = found.method in UNPACKED and not card
-        name = EIGHT if found.bits == 8 else FOUR
         recipe = found.need.name + (", unpacked" if unpacked else "")
-        return {name: (_layout(checkpoint, config, None, unpacked=unpacked), recipe, folder)}
+        return {checkpoint.own_tier: (_layout(checkpoint, config, None, unpacked=unpacked), recipe, folder)}
     return {
         name: (_layout(checkpoint, config, KINDS.get(name)), KINDS[name].name if name in KINDS else "as stored", folder)
         for name in (FOUR, EIGHT, SIXTEEN)
@@ -88,7 +87,7 @@ def _layout(
     inner = number("moe_intermediate_size") * used if used else 0
     return Layout(
         architecture=checkpoint.model_type,
-        context=number("max_position_embeddings", "n_positions"),
+        context=checkpoint.context,
         embedding=width,
         heads=heads,
         head=head,

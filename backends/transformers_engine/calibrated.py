@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import tempfile
 from collections import deque
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,11 +76,17 @@ def make_calibrated(
         if match and progress and layers:
             progress(min(int(match[1]) / layers, 1.0))
 
-    job = {"method": method, "source": str(source), "target": str(target), "text": str(text)}
+    job = {
+        "method": method,
+        "source": str(source.resolve()),
+        "target": str(target.resolve()),
+        "text": str(text.resolve()),
+    }
     limits: dict[str, object] = {"chunks": CHUNKS, "length": LENGTH, "iterations": iterations}
     # GPTQModel 7.6 on two cores takes one worker and then asks for two.
     workers = {"GPTQMODEL_CPU_WORKERS": str(max(2, (os.cpu_count() or 2) // 2))}
-    code = run_child(_CHILD, {**job, **limits}, watch, environment={**OFFLINE, **workers})
+    with tempfile.TemporaryDirectory(prefix="fovea-") as room:  # GPTQModel writes logs into the folder it works in
+        code = run_child(_CHILD, {**job, **limits}, watch, environment={**OFFLINE, **workers}, folder=Path(room))
     if code != 0:
         raise TierError(f"{source} could not be quantized to {method}: {_reason(last, code)}")
 

@@ -6,12 +6,14 @@ Never imports torch or transformers, never runs code from the folder, never unpi
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from backends.errors import ModelFileError
 from backends.transformers_engine.formats import Quantization, recognise
 from backends.transformers_engine.safetensors_header import BITS, TensorInfo, read_header
+from backends.types import EIGHT, FOUR
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 INDEX = "model.safetensors.index.json"
@@ -32,6 +34,15 @@ class Checkpoint:
     quantization: Quantization | None
     files: tuple[Path, ...]
     tensors: tuple[TensorInfo, ...]
+    context: int = 0
+    """Tokens the model was made for; 0 where the config does not tell."""
+
+    @property
+    def own_tier(self) -> str:
+        """The one tier a folder is that came quantized; empty for one that can become every tier."""
+        if self.quantization is None:
+            return ""
+        return EIGHT if self.quantization.bits == 8 else FOUR
 
     @property
     def bytes(self) -> int:
@@ -57,6 +68,7 @@ def check(folder: Path) -> Checkpoint:
         raise ModelFileError(
             f"{folder}: not a folder. The transformers engine wants a folder with config.json and *.safetensors."
         )
+    _check_kind(folder)
     config = _json(folder / "config.json")
     quantization = recognise(config, str(folder / "config.json"))
     files = _weight_files(folder)
@@ -70,7 +82,30 @@ def check(folder: Path) -> Checkpoint:
         quantization=quantization,
         files=files,
         tensors=tensors,
+        context=_context(config),
     )
+
+
+def _check_kind(folder: Path) -> None:
+    """Raises ModelFileError for a folder that is no checkpoint at all, rather than for what such a one would lack."""
+    if (folder / "config.json").exists() or any(folder.glob("*.safetensors")):
+        return
+    files = sorted(path.name for path in folder.glob("*.gguf"))
+    if files:
+        more = f" (or another of its {len(files)})" if len(files) > 1 else ""
+        raise ModelFileError(f"{folder}: a folder; name the file in it: {folder / files[0]}{more}")
+    if not any(path.suffix in PICKLES for path in folder.iterdir()):
+        raise ModelFileError(f"{folder}: no model in this folder. fovea runs GGUF files and folders of safetensors.")
+
+
+def _context(config: Mapping[str, object]) -> int:
+    """``max_position_embeddings``, 0 where it is absent or no number."""
+    inner = config.get("text_config")
+    for place in (config, inner if isinstance(inner, dict) else {}):
+        value = place.get("max_position_embeddings", 0)
+        if type(value) is int and value > 0:
+            return value
+    return 0
 
 
 def _json(path: Path) -> dict[str, object]:

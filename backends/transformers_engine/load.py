@@ -102,7 +102,7 @@ def _as_stored(checkpoint: Checkpoint, options: TransformersOptions) -> Transfor
     found = checkpoint.quantization
     if found is None or options.tier not in {FOUR, EIGHT, SIXTEEN}:
         return options
-    own = EIGHT if found.bits == 8 else FOUR
+    own = checkpoint.own_tier
     if options.tier != own:
         raise LoadError(
             f"{checkpoint.path.name}: holds {own} weights ({found.need.name}); it has no {options.tier} tier."

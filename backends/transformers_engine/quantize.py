@@ -72,7 +72,7 @@ def quantize_folder(
         raise TierError(f"{target} cannot be written: {error.strerror or error}") from error
     try:
         if text is not None:
-            make_calibrated(source.resolve(), method, text, room / "new", progress, iterations=iterations)
+            make_calibrated(source, method, text, room / "new", progress, iterations=iterations)
         else:
             _write(checkpoint, method, room / "new")
         made = check(room / "new")

@@ -195,3 +195,18 @@ def test_every_method_names_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_method_that_wants_a_card_says_which() -> None:
     assert "capability 9.0" in missing(Quantization("fbgemm_fp8", 8), capability=None)
     assert "this one has 8.6" in missing(Quantization("fbgemm_fp8", 8), capability=8.6)
+
+
+def test_a_folder_that_is_no_checkpoint_is_not_blamed_for_its_config(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="no model in this folder"):
+        check(tmp_path)
+    (tmp_path / "some.gguf").touch()
+    with pytest.raises(ModelFileError, match=r"name the file in it: .*some\.gguf$"):
+        check(tmp_path)
+
+
+def test_the_context_and_the_own_tier(folder: Path) -> None:
+    assert check(folder).context == 0 and check(folder).own_tier == ""
+    config = {"model_type": "llama", "text_config": {"max_position_embeddings": 2048}}
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "fp8"}}))
+    assert check(folder).context == 2048 and check(folder).own_tier == "8-bit"
