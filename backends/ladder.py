@@ -124,9 +124,10 @@ class Ladder:
         slow = beaten([(name, step_seconds(self._readers[name].stepper)) for name in order])
         self._tiers = [replace(t, slower_than=slow[t.name][0]) if t.name in slow else t for t in self._tiers]
         for name, (above, share) in slow.items():
+            key = "tier" if name == order[0] else "high"
             self._notices.append(
                 f"{name} writes at {share:.0%} of {above}'s speed on this machine: it is passed over (it would save "
-                f"memory, not time). --set tier={name} or high={name} takes it all the same."
+                f"memory, not time). --set {key}={name} takes it all the same."
             )
 
     def status(self, rss: int = 0) -> LadderStatus:
