@@ -22,6 +22,8 @@ from typing import Any
 
 import click
 
+from tui.old_flags import translated
+
 DONE, FAILED, USAGE, ENGINE, INPUT, FAULT, STOPPED = 0, 1, 2, 3, 4, 70, 130
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -124,7 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code. Nothing but one clear line is ever shown of an error."""
     try:
-        result: Any = cli.main(list(arguments), prog_name="fovea", standalone_mode=False)
+        given, said = translated(arguments)
+        for line in said:
+            click.echo(f"fovea: {_clean(line)}", err=True)
+        result: Any = cli.main(given, prog_name="fovea", standalone_mode=False)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:

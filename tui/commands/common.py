@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 INPUT_CODE = 4
 
 FLAGS: tuple[tuple[str, str, Any, str], ...] = (
-    ("--model", "model", str, "`pocket`, or the path of a 16-bit GGUF file."),
+    ("--model", "model", str, "`pocket`, a name of the list, a GGUF file, or a folder of safetensors."),
     ("--tier", "tier", str, "The tier that speaks: 4-bit, 8-bit or 16-bit."),
     ("--max-tokens", "sampling.max_tokens", int, "Longest reply in tokens."),
     ("--temperature", "sampling.temperature", float, "0 always takes the likeliest token."),
@@ -29,8 +29,12 @@ FLAGS: tuple[tuple[str, str, Any, str], ...] = (
     ("--scope", "policy.scope", str, "What a closer look covers: turn or span."),
     ("--budget", "policy.budget", str, "Share of tokens for closer looks: 0.2 or 20%."),
     ("--ctx", "engine.ctx", int, "Context in tokens; 0 means as the model was made for."),
+    ("--batch-size", "engine.batch_size", int, "Tokens read at once."),
+    ("--n-parallel", "engine.n_parallel", int, "Continuations that can be written at once."),
 )
 """(flag, setting, type, help): the common settings; every other one is reached with --set."""
+ALIASES = {"--ctx": ("--ctx-size",), "--batch-size": ("--batch_size",)}
+"""Other names of these flags; what is rarer is in ``tui.old_flags``."""
 
 
 class InputError(click.ClickException):
@@ -53,7 +57,8 @@ def with_settings(command: F) -> F:
         "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting for this run; may be repeated."
     )(decorated)
     for flag, key, kind, text in reversed(FLAGS):
-        decorated = click.option(flag, _argument(flag), type=kind, default=None, help=f"{text} [{key}]")(decorated)
+        names = (flag, *ALIASES.get(flag, ()), _argument(flag))
+        decorated = click.option(*names, type=kind, default=None, help=f"{text} [{key}]")(decorated)
     result: F = decorated
     return result
 
