@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import click
 
 from tui.main import COMMANDS, cli
+from tui.old_flags import COMMANDS as COMMANDS_WITH_OLD_FLAGS
+from tui.old_flags import OLD
 
 INTRO = """# The command line
 
@@ -32,13 +34,29 @@ This page is made by `python -m tui.cli_doc`.
 
 def markdown() -> str:
     """The whole page."""
-    parts = [INTRO]
+    parts = [INTRO, *_old_flags()]
     root = click.Context(cli, info_name="fovea")
     for name in COMMANDS:
         command = cli.get_command(root, name)
         if command is not None:
             parts += _command(command, click.Context(command, info_name=name, parent=root), 2)
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _old_flags() -> Iterator[str]:
+    """What becomes of the flags of other programs."""
+    yield "\n## Flags of other programs\n"
+    yield (
+        "`fovea --model FILE --load-in-8bit --chat`, without a command, is `fovea chat`. Underscores are dashes. "
+        f"In {', '.join(f'`{name}`' for name in sorted(COMMANDS_WITH_OLD_FLAGS))} these are taken too:\n"
+    )
+    yield "| flag | here |\n|---|---|"
+    for flag, old in OLD.items():
+        examples = {"--wbits": "4", "--extensions": "memory,rag"}
+        value = examples.get(flag, "N" if old.values else "")
+        here = f"`{' '.join(old.new(value))}`" if old.new else f"left out: {old.said}"
+        yield f"| `{flag}{' ' + value if value else ''}` | {here} |"
+    yield ""
 
 
 def _command(command: click.Command, context: click.Context, level: int) -> Iterator[str]:

@@ -7,11 +7,13 @@ first visit and in a cookie afterwards; traffic is not encrypted, so use a tunne
 
 from __future__ import annotations
 
+import errno
 import hmac
 import ipaddress
 import re
 import secrets
 import shlex
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -79,7 +81,7 @@ def listen(where: str = "", *, public: bool = False, token: str = "", arguments:
         The exit code.
 
     Raises:
-        ListenError: another address without ``public``, or a wrong address.
+        ListenError: another address without ``public``, a wrong address, or one that is in use.
     """
     host, port = address(where)
     if not is_local(host):
@@ -89,12 +91,26 @@ def listen(where: str = "", *, public: bool = False, token: str = "", arguments:
                 "If that is meant, say --public; a token will be needed to open the page"
             )
         token = token or secrets.token_urlsafe(24)
+    _check_free(host, port)
     server = make_server(host, port, token=token, arguments=arguments)
     suffix = f"/?token={token}" if token else "/"
     shown = f"[{host}]" if ":" in host else host
     sys.stderr.write(f"fovea is at http://{shown}:{port}{suffix}  (Ctrl+C ends it)\n")
     server.serve()
     return 0
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raises ListenError where the address cannot be listened at, before anything is promised."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself will
+        try:
+            trial.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ListenError(f"Port {port} is in use; say another one: --listen {port + 1}") from error
+            raise ListenError(f"{host}:{port} cannot be listened at: {error.strerror or error}") from error
 
 
 def make_server(host: str, port: int, *, token: str = "", arguments: Sequence[str] = ()) -> Any:

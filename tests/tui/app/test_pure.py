@@ -351,3 +351,15 @@ async def test_a_page_pointed_here_under_a_foreign_name_is_refused() -> None:
         page = await (await client.get("/", headers={"Host": "localhost:7861"})).text()
         assert "ws://localhost:7861/ws" in page, "the page talks to the address it was asked for by"
         assert listen.FOCUS in page
+
+
+def test_a_port_in_use_is_said_before_an_address_is_promised(capsys):
+    import socket
+
+    from tui.app.listen import ListenError, listen
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ListenError, match=f"Port {port} is in use"):
+            listen(f"127.0.0.1:{port}")
+    assert capsys.readouterr().err == ""
