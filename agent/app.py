@@ -260,11 +260,15 @@ def _host(folders: Folders, tree: Tree) -> Engine:
 
 
 def _memory(settings: Settings, folders: Folders, tree: Tree) -> Memory:
+    from agent.conversations import PastConversations
     from agent.local_memory import LocalMemory
 
     memory = settings.memory
     return LocalMemory(
         folders.data,
+        # A tree that is gone with the process says nothing about the conversations of the folder.
+        past=PastConversations(tree) if tree.lasting else None,
+        conversations=memory.conversations,
         model=memory.embedding_model,
         index=memory.vector_index,
         notes_tokens=memory.notes_tokens,

@@ -22,6 +22,7 @@ from agent.errors import DiskFullError, ReadOnlyError, StorageError, TreeDamaged
 
 ROOM = 1 << 17
 """Bytes a database needs beside itself while it is open: the shared-memory file and the first pages of the log."""
+IN_MEMORY = "memory"
 DAMAGE = ("malformed", "not a database", "disk image", "file is encrypted")
 
 
@@ -38,6 +39,8 @@ class Database:
         self.where = where
         self.why_read_only = why
         """Why nothing can be written; empty when it can."""
+        self.lasting = where != IN_MEMORY
+        """Whether it outlives the process."""
         self.busy = False
         """Whether the reason is another process that writes."""
         connection.row_factory = sqlite3.Row
@@ -46,9 +49,9 @@ class Database:
     def in_memory(cls) -> Database:
         """A database that is gone with the process."""
         connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-        schema.migrate(connection, "memory")
+        schema.migrate(connection, IN_MEMORY)
         connection.execute("PRAGMA foreign_keys = ON")
-        return cls(connection, "memory", lock=None, why="")
+        return cls(connection, IN_MEMORY, lock=None, why="")
 
     @classmethod
     def open(cls, path: Path, lock_path: Path) -> Database:
@@ -191,10 +194,19 @@ def _for_reading(path: Path) -> sqlite3.Connection:
         if as_it_lies or not is_full(path.parent):
             raise
         connection, version = _opened_at_version(path, immutable=True)
-    if version < len(schema.MIGRATIONS):
+    if version == 0:
         connection.close()
         return _empty()  # its writer is creating it at this moment
-    return connection
+    return connection if version == len(schema.MIGRATIONS) else _brought_up(connection)
+
+
+def _brought_up(old: sqlite3.Connection) -> sqlite3.Connection:
+    """A copy in memory of a file that an older version wrote and this process may not change."""
+    copy = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+    with contextlib.closing(old):
+        old.backup(copy)
+    schema.migrate(copy, IN_MEMORY)
+    return copy
 
 
 def _opened_at_version(path: Path, *, immutable: bool) -> tuple[sqlite3.Connection, int]:

@@ -27,13 +27,29 @@ class NoteProposal:
     """What the memory needs to apply it; opaque to everyone else."""
 
 
+@dataclass(frozen=True, slots=True)
+class Around:
+    """A stretch of a document around a passage. Foreign text."""
+
+    text: str
+    start: int
+    """The passage is ``text[start:end]``."""
+    end: int
+
+
 class Memory(Protocol):
     """What the agent asks of a memory. Calls may come from any thread."""
 
     def recall(
-        self, query: str, history: Sequence[str], budget_tokens: int, deadline_s: float
+        self, query: str, history: Sequence[str], budget_tokens: int, deadline_s: float, session: str = ""
     ) -> tuple[list[Passage], list[str]]:
-        """Passages for a message, best first, and lines for the person (an index is missing, time ran out)."""
+        """Passages for a message, best first, and lines for the person (an index is missing, time ran out).
+
+        ``session`` is the conversation it belongs to, which is not recalled into itself.
+        """
+
+    def around(self, passage: Passage) -> Around | None:
+        """What stands around a passage in its document, as it is now; ``None`` where it is there no more."""
 
     def standing_notes(self, budget_tokens: int) -> str:
         """Notes that belong into every prompt."""
@@ -43,6 +59,9 @@ class Memory(Protocol):
 
     def accept_note(self, proposal: NoteProposal) -> str:
         """Write a proposal; returns the name of the file."""
+
+    def conversation_changed(self, session: str) -> None:
+        """A conversation was written in, renamed, deleted, brought back or marked private; returns at once."""
 
     def start(self) -> None:
         """Prepare in the background what makes recall better; for programs that live longer than one message."""
@@ -55,10 +74,14 @@ class NullMemory:
     """Remembers nothing."""
 
     def recall(
-        self, query: str, history: Sequence[str], budget_tokens: int, deadline_s: float
+        self, query: str, history: Sequence[str], budget_tokens: int, deadline_s: float, session: str = ""
     ) -> tuple[list[Passage], list[str]]:
         """Nothing."""
         return [], []
+
+    def around(self, passage: Passage) -> Around | None:
+        """Nothing."""
+        return None
 
     def standing_notes(self, budget_tokens: int) -> str:
         """Nothing."""
@@ -72,6 +95,9 @@ class NullMemory:
         """Nothing."""
         return ""
 
+    def conversation_changed(self, session: str) -> None:
+        """Nothing to remember."""
+
     def start(self) -> None:
         """Nothing to prepare."""
 
@@ -82,18 +108,20 @@ class NullMemory:
 class Recalling:
     """One recall under way in a thread of its own, while the engine reads the prompt so far."""
 
-    def __init__(self, memory: Memory, query: str, history: Sequence[str], budget: int, deadline_s: float) -> None:
+    def __init__(
+        self, memory: Memory, query: str, history: Sequence[str], budget: int, deadline_s: float, session: str = ""
+    ) -> None:
         self._result: tuple[list[Passage], list[str]] = ([], [])
         self._finished = threading.Event()
         self._deadline_s = deadline_s
-        self._work = (memory, query, tuple(history), budget)
+        self._work = (memory, query, tuple(history), budget, session)
         # A daemon: a recall that hangs (a slow disk, a lock) must not keep the program from ending.
         threading.Thread(target=self._run, name="recall", daemon=True).start()
 
     def _run(self) -> None:
-        memory, query, history, budget = self._work
+        memory, query, history, budget, session = self._work
         try:
-            self._result = memory.recall(query, history, budget, self._deadline_s)
+            self._result = memory.recall(query, history, budget, self._deadline_s, session)
         except Exception as error:  # a broken memory must never cost the person the reply
             log.exception("recall failed")
             self._result = [], [f"Nothing was recalled: {error}"]

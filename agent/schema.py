@@ -93,7 +93,11 @@ CREATE TRIGGER nodes_update AFTER UPDATE OF text ON nodes BEGIN
 END;
 """
 
-MIGRATIONS = (FIRST,)
+PRIVATE = """
+ALTER TABLE sessions ADD COLUMN private INTEGER NOT NULL DEFAULT 0;
+"""
+
+MIGRATIONS = (FIRST, PRIVATE)
 
 
 def migrate(connection: sqlite3.Connection, where: str) -> None:

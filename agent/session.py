@@ -176,6 +176,7 @@ class Session:
         node = self.node(node_id)
         self._desk.tree.shelf.set_head(self.id, node.id)
         self._state.head = node.id
+        self._changed()
 
     def delete(self, node_id: int) -> None:
         """Hide a message and what follows it; ``undo_delete`` brings it back."""
@@ -187,6 +188,7 @@ class Session:
                 self._desk.tree.shelf.set_head(self.id, node.parent)
                 self._state.head = node.parent
         self._undo.append(("node", node_id))
+        self._changed()
 
     def undo_delete(self, node_id: int) -> None:
         """Bring a deleted message back and go there."""
@@ -200,6 +202,7 @@ class Session:
         what, node_id = self._undo.pop()
         if what == "session":
             self._desk.tree.shelf.set_deleted(self.id, False)
+            self._changed()
         else:
             self.undo_delete(node_id)
         return True
@@ -300,6 +303,7 @@ class Session:
     def rename(self, title: str) -> None:
         """Give it a title."""
         self._desk.tree.shelf.rename(self.id, title)
+        self._changed()
 
     def archive(self) -> None:
         """Put it away; it is found again in the archive."""
@@ -309,9 +313,23 @@ class Session:
         """Take it out of the archive."""
         self._desk.tree.shelf.set_archived(self.id, False)
 
+    @property
+    def private(self) -> bool:
+        """Whether other conversations never recall it."""
+        info = self._desk.tree.shelf.info(self.id)
+        return info.private if info else False
+
+    def set_private(self, private: bool) -> None:
+        """Keep it out of the recall of other conversations, or let it in again. Raises TurnError where it is empty."""
+        if self._desk.tree.shelf.info(self.id) is None:
+            raise TurnError("There is no message in this conversation yet; say something first")
+        self._desk.tree.shelf.set_private(self.id, private)
+        self._changed()
+
     def delete_session(self) -> None:
         """Delete it; ``undo`` brings it back until the program ends."""
         self._desk.tree.shelf.set_deleted(self.id, True)
+        self._changed()
         self._undo.append(("session", 0))
 
     # Inside -----------------------------------------------------------------------------------------------------
@@ -337,3 +355,9 @@ class Session:
             yield from events
         finally:
             self._state.writing.release()
+            self._changed()
+
+    def _changed(self) -> None:
+        """The memory keeps its copy of past conversations in step; a conversation nobody saves is none of its."""
+        if not self._desk.tree.read_only:
+            self._desk.memory.conversation_changed(self.id)

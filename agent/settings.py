@@ -84,6 +84,8 @@ class MemorySettings(Section):
 
     recall: bool = True
     """Look up notes and the knowledge base for every message."""
+    conversations: bool = True
+    """Recall past conversations too. Off: the memory forgets what it holds of them; the conversations stay."""
     passages: Annotated[int, Field(ge=0, le=50)] = 4
     """Most passages added to one message."""
     budget_tokens: Annotated[int, Field(ge=0)] = 600

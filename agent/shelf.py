@@ -95,6 +95,15 @@ class Shelf:
         """Put a conversation away, or back."""
         self._db.write("UPDATE sessions SET archived = ? WHERE id = ?", (int(archived), session))
 
+    def set_private(self, session: str, private: bool) -> None:
+        """Keep a conversation out of the recall of others, or let it in."""
+        self._db.write("UPDATE sessions SET private = ? WHERE id = ?", (int(private), session))
+
+    def recallable(self) -> dict[str, float]:
+        """Conversations that are neither private nor deleted, by id, with the Unix time of their last change."""
+        rows = self._db.rows("SELECT id, updated FROM sessions WHERE deleted = 0 AND private = 0")
+        return {row["id"]: row["updated"] for row in rows}
+
     def set_deleted(self, session: str, deleted: bool) -> None:
         """Delete a conversation; it can be brought back until the tree is closed."""
         self._db.write("UPDATE sessions SET deleted = ? WHERE id = ?", (int(deleted), session))
@@ -118,4 +127,5 @@ def _info(row: sqlite3.Row) -> SessionInfo:
         updated=row["updated"],
         messages=row["messages"],
         archived=bool(row["archived"]),
+        private=bool(row["private"]),
     )

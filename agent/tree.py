@@ -83,6 +83,11 @@ class Tree:
         """Whether writes are refused because another process is the writer."""
         return self._db.busy
 
+    @property
+    def lasting(self) -> bool:
+        """Whether the conversations outlive the process."""
+        return self._db.lasting
+
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         """Several writes as one."""
         return self._db.transaction()

@@ -154,7 +154,9 @@ class Turn:
         elif memory.recall and memory.passages and type(self.desk.memory) is not NullMemory:
             history = [node.text for node in nodes[:-1] if node.role == "user"][-4:]
             began = time.monotonic()
-            recalling = Recalling(self.desk.memory, nodes[-1].text, history, memory.budget_tokens, memory.deadline_s)
+            recalling = Recalling(
+                self.desk.memory, nodes[-1].text, history, memory.budget_tokens, memory.deadline_s, self.state.id
+            )
             if not recalling.done_within(SOON_S):
                 self._warm_up(nodes[:-1], tier)
             found, lines = recalling.result(time.monotonic() - began)

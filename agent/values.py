@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any
 
 from backends.types import Step, Timing, Usage
@@ -72,6 +73,8 @@ class SessionInfo:
     updated: float
     messages: int
     archived: bool = False
+    private: bool = False
+    """Never recalled in another conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,23 @@ class Passage:
     enabled: bool = True
     kind: str = ""
     """What it is from: ``file``, ``url``, ``note``, ``lesson`` or ``conversation``; empty where nobody said."""
+    line: int = 0
+    """Line of the document's text it begins in, from 1; 0 where that means nothing."""
+    root: str = ""
+    """Folder that ``uri`` counts from, where it is not absolute."""
+
+    @property
+    def place(self) -> str:
+        """Where it stands, in the form that editors open: ``path:line``, or ``path, page 3``. Foreign text."""
+        if self.kind == "conversation":
+            return f"conversation {self.uri}"
+        if self.kind == "url":
+            return self.uri
+        name = self.uri.partition("#")[0] if self.kind == "lesson" else self.uri
+        path = str(PurePath(self.root) / name) if self.root else name
+        if self.page:
+            return f"{path}, page {self.page}"
+        return f"{path}:{self.line}" if self.line else path
 
 
 @dataclass(frozen=True, slots=True)

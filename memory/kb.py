@@ -146,10 +146,10 @@ class KnowledgeBase:
         with self._writing("kb verify", Control(), waiting):
             return verify(self.store.database, repair=repair, read_data=read_data)
 
-    def embed(self, control: Control | None = None) -> int:
+    def embed(self, control: Control | None = None, *, waiting: Waiting | None = None) -> int:
         """Embed what has no vector yet; return how many chunks were embedded."""
         how = control or Control()
-        with self._writing("embedding", how, None):
+        with self._writing("embedding", how, waiting):
             return self._embed(how)
 
     # Searching and reading -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.errors import TurnError
 from tui import plain_looking as looking
 from tui import plain_replies as replies
-from tui import registry
+from tui import privacy, registry
 from tui.render.harmless import one_line
 
 if TYPE_CHECKING:
@@ -84,6 +84,12 @@ def _archive(mode: LineMode, argument: str) -> None:
     _new(mode, "")
 
 
+def _private(mode: LineMode, argument: str) -> None:
+    on = privacy.wanted(argument)
+    mode.session.set_private(on)
+    mode.line(f"[{privacy.said(on)}]")
+
+
 def _delete(mode: LineMode, argument: str) -> None:
     mode.session.delete_session()
     mode.line("[deleted; /undo brings it back]")
@@ -126,6 +132,7 @@ ACTIONS: dict[str, Callable[[LineMode, str], None]] = {
     "sessions": _sessions,
     "rename": _rename,
     "archive": _archive,
+    "private": _private,
     "delete": _delete,
     "undo": _undo,
     "export": _export,

@@ -44,6 +44,7 @@ def memory(mode: LineMode, argument: str) -> None:
     for passage in mode.session.passages(mine.id) if mine else ():
         off = "" if passage.enabled else " (off)"
         mode.line(f"[{passage.number}] {passage.source}{off}: {one_line(passage.text, 200)}")
+        mode.line(f"    {passage.place}  {passage.why}")
     notes = mode.fovea.memory.standing_notes(mode.fovea.settings.memory.notes_tokens)
     mode.line(notes.strip() or "[no standing notes]")
 

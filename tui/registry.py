@@ -34,6 +34,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("sessions", "sessions", "List and open conversations", "[WORDS]"),
     Command("rename", "rename", "Give this conversation a title", "TITLE"),
     Command("archive", "archive", "Put this conversation away; it stays searchable"),
+    Command("private", "private", "Keep this conversation out of the recall of others", "[on|off]"),
     Command("delete", "delete", "Delete this conversation; /undo brings it back"),
     Command("undo", "undo", "Bring back what was deleted last"),
     Command("export", "export", "Write this conversation to a file", "[markdown|json] [FILE]"),

@@ -11,7 +11,6 @@ disk keeps below the file system.
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from memory.notes.index import LESSON, NOTE
 from memory.notes.note import Note
 from memory.recall.text import query_terms
 from memory.store import Document, Store
+from memory.store.erase import erase
 
 SAMPLE_BYTES = 24  # shorter pieces of text occur by chance
 MAX_SAMPLES = 200
@@ -118,21 +118,6 @@ def _chunk_ids(store: Store, documents: Sequence[Document]) -> list[int]:
     return sorted({chunk.id for document in documents for _, chunk in store.document_chunks(document.id)})
 
 
-def _purge(store: Store, documents: Sequence[Document]) -> None:
-    """Remove the documents so that freed pages are overwritten and the word index keeps no tombstones."""
-    connection = store.database.connection
-    before = connection.execute("PRAGMA secure_delete").fetchone()[0]
-    connection.execute("PRAGMA secure_delete = ON").fetchone()
-    try:
-        for document in documents:
-            store.remove_document(document.kind, document.uri)
-        with store.database.transaction() as transaction:
-            transaction.execute("INSERT INTO words(words) VALUES('optimize')")
-        _empty_log(connection)
-    finally:
-        connection.execute(f"PRAGMA secure_delete = {int(before)}").fetchone()
-
-
 def _drop_vector_index(store: Store, documents: Sequence[Document]) -> Check | None:
     """Purge the store, and remove the vector index derived from it: a graph keeps deleted vectors as tombstones.
 
@@ -142,26 +127,20 @@ def _drop_vector_index(store: Store, documents: Sequence[Document]) -> Check | N
     folders = [store.folder / CHROMA, *sorted(store.folder.glob(f"{CHROMA}.damaged-*"))]
     folders = [folder for folder in folders if folder.is_dir()]
     lock = FileLock(store.folder / f"{CHROMA}.lock")
+    named = [(document.kind, document.uri) for document in documents]
     if not folders:
-        _purge(store, documents)
+        erase(store, named)
         return None
     try:
         with lock.acquire(timeout=0):
             for folder in folders:
                 shutil.rmtree(folder)
-            _purge(store, documents)
+            erase(store, named)
     except Timeout:
         raise StoreBusyError("Another fovea holds the vector index; close it and forget the note again.") from None
     return Check(
         "vector index", not any(folder.exists() for folder in folders), "removed; it is made again when needed"
     )
-
-
-def _empty_log(connection: sqlite3.Connection) -> None:
-    """Write the write-ahead log into the file and cut it to nothing; old pages would lie in it otherwise."""
-    busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-    if busy:
-        raise StoreBusyError("Another process reads the memory just now; close it and forget the note again.")
 
 
 def _check_files(folder: NotesFolder, notes: Iterable[Note]) -> Check:

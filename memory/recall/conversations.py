@@ -1,18 +1,19 @@
 """Past conversations in the store: one document each, one chunk a turn, so that a citation opens at the turn.
 
 Whether conversations are remembered at all is the caller's setting; what is handed over here is recalled like anything
-else, under the kind ``conversation``, until ``forget_conversation``.
+else, under the kind ``conversation``, until ``forget_conversations``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from memory.chunking import chunk_text
 from memory.chunking.values import Piece
 from memory.store import DocumentInfo, PutResult, Store
+from memory.store.erase import erase
 
 KIND = "conversation"
 LONG_TURN = 1200  # characters; a longer turn is cut by its own structure
@@ -55,9 +56,20 @@ def index_conversation(
     return store.put_pieces(KIND, conversation_id, pieces, info)
 
 
-def forget_conversation(store: Store, conversation_id: str) -> bool:
-    """Remove a conversation with its words and vectors; return whether it was there."""
-    return store.remove_document(KIND, conversation_id)
+def stored_conversations(store: Store) -> dict[str, float]:
+    """The stored conversations by id, with the Unix time in seconds of what was stored."""
+    return {document.uri: document.mtime_ns / 1e9 for document in store.documents([KIND])}
+
+
+def forget_conversations(store: Store, ids: Iterable[str]) -> None:
+    """Remove conversations with their words and vectors, and overwrite what held them.
+
+    A vector index that was derived may keep a number vector, never text, as a tombstone until it is made anew.
+    """
+    held = stored_conversations(store)
+    gone = [(KIND, id) for id in ids if id in held]
+    if gone:
+        erase(store, gone)
 
 
 def transcript(turns: Sequence[Turn]) -> tuple[str, list[Piece]]:

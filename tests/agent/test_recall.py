@@ -17,7 +17,7 @@ class Remembering(NullMemory):
         self.passages, self.notes, self.lines = list(passages), notes, list(lines)
         self.asked = []
 
-    def recall(self, query, history, budget_tokens, deadline_s):
+    def recall(self, query, history, budget_tokens, deadline_s, session=""):
         self.asked.append((query, tuple(history), budget_tokens))
         return list(self.passages), list(self.lines)
 
@@ -66,7 +66,7 @@ def test_a_slow_memory_does_not_hold_the_reply(open_fovea):
     release = threading.Event()
 
     class Slow(NullMemory):
-        def recall(self, query, history, budget_tokens, deadline_s):
+        def recall(self, query, history, budget_tokens, deadline_s, session=""):
             release.wait(30)
             return [BIRDS], []
 
@@ -79,7 +79,7 @@ def test_a_slow_memory_does_not_hold_the_reply(open_fovea):
 
 def test_a_broken_memory_costs_one_line(open_fovea):
     class Broken(NullMemory):
-        def recall(self, query, history, budget_tokens, deadline_s):
+        def recall(self, query, history, budget_tokens, deadline_s, session=""):
             raise OSError("the index is gone")
 
     events = list(open_fovea("One.", memory=Broken()).session().send("Q"))
@@ -102,10 +102,10 @@ def test_a_reopened_conversation_is_read_while_the_memory_is_searched(open_fovea
     engine = ScriptedEngine(["Two."])
 
     class WaitsForTheEngine(Remembering):
-        def recall(self, query, history, budget_tokens, deadline_s):
+        def recall(self, query, history, budget_tokens, deadline_s, session=""):
             while not engine.requests:
                 time.sleep(0.005)
-            return super().recall(query, history, budget_tokens, deadline_s)
+            return super().recall(query, history, budget_tokens, deadline_s, session)
 
     again = open_fovea(engine=engine, memory=WaitsForTheEngine(BIRDS), memory__deadline_s=30)
     events = list(again.session(session.id).send("Second"))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.events import TurnEvent
     from agent.session import Session
     from agent.settings import Settings
-    from agent.values import Ask, Node
+    from agent.values import Ask, Node, Passage
 
 ENGINE_FAILED, STOPPED = 3, 130
 
@@ -30,6 +30,8 @@ class Outcome:
     replies: tuple[Node, ...] = ()
     problem: str = ""
     asks: list[Ask] = field(default_factory=list)
+    passages: tuple[Passage, ...] = ()
+    """What the prompt quoted."""
 
 
 @click.command("ask")
@@ -96,9 +98,12 @@ def _answer(fovea: Fovea, session_id: str | None, text: str, count: int, look_cl
             live = not as_json and look_closer == "turn"
             outcome = _closer(session, outcome.replies[0], look_closer, live=live)
         if as_json:
-            click.echo(json.dumps(_object(session, outcome.replies), ensure_ascii=True))
+            click.echo(json.dumps(_object(session, outcome.replies) | _sources(outcome.passages), ensure_ascii=True))
         elif not live:
             _show_all(outcome.replies)
+        if not as_json:
+            for passage in outcome.passages:
+                say(f"[{passage.number}] {passage.source}  {passage.place}")
         if outcome.problem:
             say(outcome.problem)
             return ENGINE_FAILED
@@ -136,13 +141,15 @@ def _listen(events: Iterable[TurnEvent], *, live: bool) -> Outcome:
 
 
 def _follow(events: Iterable[TurnEvent], outcome: Outcome, write: Callable[[str], None] | None) -> None:
-    from agent.events import Asked, Finished, Said, Stopped, Wrote
+    from agent.events import Asked, Finished, Said, Started, Stopped, Wrote
 
     for event in events:
         if isinstance(event, Wrote) and write:
             write(event.step.text)
         elif isinstance(event, Said):
             say(event.text)
+        elif isinstance(event, Started):
+            outcome.passages = tuple(passage for passage in event.passages if passage.enabled)
         elif isinstance(event, Asked):
             outcome.asks.append(event.ask)
         elif isinstance(event, Finished):
@@ -200,6 +207,28 @@ def _object(session: Session, replies: tuple[Node, ...]) -> dict[str, Any]:
     if len(replies) > 1:
         result["continuations"] = [{"text": r.text, "tier": r.tier, "tokens": _tokens(r)} for r in replies]
     return result
+
+
+def _sources(passages: tuple[Passage, ...]) -> dict[str, Any]:
+    """What the prompt quoted, where it stands, and why it was chosen."""
+    return {
+        "sources": [
+            {
+                "number": passage.number,
+                "kind": passage.kind,
+                "title": passage.source,
+                "uri": passage.uri,
+                "place": passage.place,
+                "start": passage.start,
+                "end": passage.end,
+                "page": passage.page,
+                "score": passage.score,
+                "why": passage.why,
+                "text": passage.text,
+            }
+            for passage in passages
+        ]
+    }
 
 
 def _tokens(reply: Node | None) -> list[dict[str, Any]]:

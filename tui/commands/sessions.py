@@ -42,14 +42,22 @@ def list_(query: tuple[str, ...], archived: bool, as_json: bool) -> None:
         found = fovea.sessions(" ".join(query), archived)
         if as_json:
             rows = [
-                {"id": s.id, "title": s.title, "created": s.created, "updated": s.updated, "messages": s.messages}
+                {
+                    "id": s.id,
+                    "title": s.title,
+                    "created": s.created,
+                    "updated": s.updated,
+                    "messages": s.messages,
+                    "private": s.private,
+                }
                 for s in found
             ]
             click.echo(json.dumps({"sessions": rows}))
             return
         for info in found:
             when = datetime.fromtimestamp(info.updated).astimezone().strftime("%Y-%m-%d %H:%M")
-            click.echo(f"{info.id}  {when}  {info.messages:4d}  {one_line(info.title, 80)}")
+            mark = "  [private]" if info.private else ""
+            click.echo(f"{info.id}  {when}  {info.messages:4d}  {one_line(info.title, 80)}{mark}")
         if not found:
             click.echo(
                 "No conversation found." if query else "No conversations yet; `fovea chat` begins one.", err=True
@@ -137,6 +145,15 @@ def archive(id: str, undo: bool) -> None:
             session.unarchive()
         else:
             session.archive()
+
+
+@sessions.command("private")
+@click.argument("id")
+@click.option("--undo", is_flag=True, help="Let other conversations recall it again.")
+def private(id: str, undo: bool) -> None:
+    """Keep a conversation out of the recall of others; what the memory holds of it is forgotten."""
+    with _open() as fovea:
+        fovea.session(id).set_private(not undo)
 
 
 @sessions.command("rm")

@@ -98,7 +98,7 @@ def test_the_proof_fails_when_something_is_left(
 
     folder.create("vault.md", f"{SECRET} Again and again.")
     sync(folder, store)
-    monkeypatch.setattr(forget_module, "_purge", lambda *_: None)
+    monkeypatch.setattr(forget_module, "erase", lambda *_: None)
     result = forget(folder, store, "vault")
     assert {check.place for check in result.checks if not check.clean} >= {"manifest", "word search"}
 

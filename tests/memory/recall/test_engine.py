@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from memory.errors import EmbeddingError
-from memory.recall.conversations import Turn, forget_conversation, index_conversation
+from memory.recall.conversations import Turn, forget_conversations, index_conversation, stored_conversations
 from memory.recall.engine import Recaller, recall
 from memory.recall.languages import can_read
 from memory.recall.passages import numbered
@@ -150,8 +150,9 @@ def test_neighbouring_hits_are_joined_and_short_ones_widened(store: Store) -> No
 def test_conversations_can_be_forgotten(store: Store) -> None:
     index_conversation(store, "c1", "Chat", [Turn("You", "My favourite fruit is the gooseberry.")])
     assert titles(store, "favourite fruit gooseberry") == ["Chat"]
-    assert forget_conversation(store, "c1")
-    assert not forget_conversation(store, "c1")
+    assert list(stored_conversations(store)) == ["c1"]
+    forget_conversations(store, ["c1", "c2"])
+    assert not stored_conversations(store)
     assert titles(store, "favourite fruit gooseberry") == []
 
 

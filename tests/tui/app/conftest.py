@@ -47,7 +47,7 @@ class Remembering(NullMemory):
         self.accepted: list[str] = []
 
     def recall(
-        self, query: str, history: Sequence[str], budget_tokens: int, deadline_s: float
+        self, query: str, history: Sequence[str], budget_tokens: int, deadline_s: float, session: str = ""
     ) -> tuple[list[Passage], list[str]]:
         return [
             Passage(1, "churches.md", "doc:1", "Urnes is the oldest.", 0, 20, 0.9, "words: oldest", page=3),

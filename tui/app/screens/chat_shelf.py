@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.paths import write_atomically
+from tui import privacy
 from tui.app.safe import one_line
 from tui.app.screens.chat_open import OpenMixin
 
@@ -34,6 +35,18 @@ class ShelfMixin(OpenMixin):
         self.attempt(self.session.archive)
         await self.open_session("")
         self.tell("Archived; Ctrl+S then Ctrl+A shows the archive")
+
+    async def do_private(self, argument: str) -> None:
+        """/private [on|off]."""
+
+        def change() -> bool:
+            on = privacy.wanted(argument)
+            self.session.set_private(on)
+            return on
+
+        on = self.attempt(change)
+        if on is not None:
+            self.tell(privacy.said(on))
 
     async def do_delete(self, argument: str) -> None:
         """/delete."""

@@ -23,6 +23,7 @@ from tui.app.screens.panel import Panel
 
 if TYPE_CHECKING:
     from agent.app import Fovea
+    from agent.recall import Around
     from agent.session import Session
 
 KINDS = {"file": "", "url": "web page", "conversation": "earlier conversation"}
@@ -91,7 +92,9 @@ class MemoryScreen(Panel[Regenerate]):
     def _search(self) -> tuple[list[Passage], list[str]]:
         settings = self._fovea.settings.memory
         history = [node.text for node in self._session.path(steps=False)][-HISTORY:]
-        return self._fovea.memory.recall(self._draft, history, settings.budget_tokens, settings.deadline_s)
+        return self._fovea.memory.recall(
+            self._draft, history, settings.budget_tokens, settings.deadline_s, self._session.id
+        )
 
     def _found(self, outcome: Outcome[tuple[list[Passage], list[str]]]) -> None:
         if not self.is_attached:
@@ -185,11 +188,26 @@ class MemoryScreen(Panel[Regenerate]):
 
         entry = self._here
         if isinstance(entry, Passage):
-            self.app.push_screen(TextScreen(one_line(entry.source, 60), entry.text))
+            self._read(entry)
         elif isinstance(entry, Note):
             self._edit(entry)
         elif isinstance(entry, Lesson):
             self.app.push_screen(TextScreen("Lesson", entry.as_text()))
+
+    def _read(self, passage: Passage) -> None:
+        """Open a passage where it stands in its document, or by itself where the document is gone."""
+        from tui.app.screens.text import TextScreen
+
+        def found(outcome: Outcome[Around | None]) -> None:
+            around = outcome.value
+            heading = one_line(f"{passage.source} · {passage.place}", 100)
+            if around is None:
+                gone = "as it was recalled; it is not in the memory any more" if passage.kind else ""
+                self.app.push_screen(TextScreen(f"{heading} ({gone})" if gone else heading, passage.text))
+            else:
+                self.app.push_screen(TextScreen(heading, around.text, (around.start, around.end)))
+
+        in_background(lambda: self._fovea.memory.around(passage), found)
 
     def _edit(self, note: Note) -> None:
         from tui.app.screens.edit import EditText

@@ -25,19 +25,42 @@ class TextScreen(Panel[None]):
     """
     keys = (("↑ ↓", "scroll"), ("text-copy", "copy"))
 
-    def __init__(self, heading: str, text: str) -> None:
+    def __init__(self, heading: str, text: str, mark: tuple[int, int] = (0, 0)) -> None:
+        """``mark``: the characters to show the text at, set off from the rest."""
         super().__init__(classes="-tall")
         self.heading = heading
         self._text = text
+        self._mark = mark
 
     def body(self) -> ComposeResult:
         """Lay the widgets out."""
         with VerticalScroll():
-            yield Static(Content(harmless(self._text) or "Nothing yet"), markup=False)
+            yield Static(self._content(), markup=False)
+
+    def _content(self) -> Content:
+        start, end = self._mark
+        if start >= end:
+            return Content(harmless(self._text) or "Nothing yet")
+        before, marked, after = (harmless(part) for part in self._parts())
+        return Content.assemble(before, (marked, "reverse"), after)
+
+    def _parts(self) -> tuple[str, str, str]:
+        start, end = self._mark
+        return self._text[:start], self._text[start:end], self._text[end:]
 
     def on_mount(self) -> None:
         """Scrolling keys work at once."""
-        self.query_one(VerticalScroll).focus()
+        scroll = self.query_one(VerticalScroll)
+        scroll.focus()
+        if self._mark[1] > self._mark[0]:
+            self.call_after_refresh(self._go_to_mark)
+
+    def _go_to_mark(self) -> None:
+        """Show the marked place a few lines below the upper edge; lines wrap, so they are counted at this width."""
+        scroll = self.query_one(VerticalScroll)
+        width = max(scroll.scrollable_content_region.width, 1)
+        above = Content(harmless(self._parts()[0])).wrap(width)
+        scroll.scroll_to(y=max(len(above) - 4, 0), animate=False)
 
     def action_copy(self) -> None:
         """Copy all of it."""
