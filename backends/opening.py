@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backends.errors import LoadError
 from backends.stepper import Stepper
-from backends.threads import choose_threads
+from backends.threads import choose_threads, governor
 from backends.types import LadderSpec, TierSpec
 
 
@@ -32,7 +32,8 @@ def open_stepper(tier: TierSpec, ladder: LadderSpec) -> Stepper:
             ),
         )
         if ladder.threads <= 0:
-            choose_threads(stepper)
+            chosen = choose_threads(stepper)
+            stepper.governor = governor(chosen) if not tier.n_gpu_layers else None
         return stepper
     if tier.backend == "transformers":
         from backends.transformers_engine.load import TransformersOptions

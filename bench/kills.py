@@ -81,8 +81,9 @@ def kill_hosts(model: Path, home: Path, count: int, draw: random.Random) -> dict
             for event in session.regenerate(first.id):
                 if isinstance(event, Wrote):
                     seen.append(event.step.token)
-                    if killed_at and len(seen) == after + 1:
+                    if killed_at and said:  # what was in the pipe comes before the line about the restart
                         restart_s.append(time.monotonic() - killed_at)
+                        killed_at = 0.0
                     if len(seen) == after:
                         os.kill(fovea.engine.pid, signal.SIGKILL)
                         killed_at = time.monotonic()

@@ -15,6 +15,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from backends.errors import BackendError, CacheError, Cancelled, ContextFull, Lo
 from backends.llama.library import library, native_log
 from backends.llama.vocab import Vocab
 from backends.stepper import Feed, Logits, ModelFacts, Progress
+from backends.threads import Governor
 from backends.types import Message
 
 _NO_SLOT, _ABORTED = 1, 2
@@ -65,6 +67,8 @@ class LlamaStepper:
         self._batch: Any = None
         self._pointers: npt.NDArray[np.uintp] | None = None
         self._flag = ctypes.create_string_buffer(b"\x00\x00", 2)
+        self.governor: Governor | None = None
+        """Changes the number of threads while the machine is busy; set by whoever leaves that number to the machine."""
         try:
             self._model = self._load(path, options)
             self._vocab = Vocab(self._model)
@@ -251,7 +255,13 @@ class LlamaStepper:
                 self._b_logits[end - feed.outputs : end] = 1
             at = end
         self._batch.n_tokens = count
+        began = perf_counter()
         self._decode(feeds)
+        if count == 1 and self.governor is not None:
+            before = self.governor.threads
+            wanted = self.governor.took(perf_counter() - began)
+            if wanted != before:
+                self.set_threads(wanted)
         return self._outputs(feeds)
 
     def _long_step(self, feeds: Sequence[Feed]) -> list[Logits]:
