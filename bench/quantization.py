@@ -99,10 +99,11 @@ def measure(args: argparse.Namespace, made: list[tuple[str, str, Path]]) -> list
     rows: list[dict[str, Any]] = []
     for python in dict.fromkeys([sys.executable, *(python for _, python, _ in made)]):
         own = [(row, folder) for row, other, folder in made if other == python]
-        out = args.work / "rows.json"
+        out = args.work / f"rows-{Path(python).parents[1].name.lstrip('.')}.json"
         checkpoints = [part for row, folder in own for part in ("--checkpoint", f"{row}={folder}")]
         only = [] if python == sys.executable else ["--only", ",".join(row for row, _ in own)]
-        run(python, *table, *checkpoints, *only, "--json", str(out))
+        if not out.exists():  # an interrupted run goes on where it was
+            run(python, *table, *checkpoints, *only, "--json", str(out))
         rows += [row for row in json.loads(out.read_text()) if python == sys.executable or row["name"] != "fp32"]
     stored = {row: sum(f.stat().st_size for f in folder.glob("*.safetensors")) for row, _, folder in made}
     return [row | {"stored": stored.get(row["name"])} for row in rows]
