@@ -58,7 +58,7 @@ class TestCompressedTensors(StepperContract):
 if GIVEN:
 
     class TestGiven(StepperContract):
-        ATOL: ClassVar[float] = 0.5
+        ATOL: ClassVar[float] = 0.3
 
         @pytest.fixture(scope="class", params=GIVEN, ids=lambda path: path.name)
         def make(self, request: pytest.FixtureRequest) -> Make:
