@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from textual.widgets import Static
+
 from agent.app import Fovea
 from agent.oversight import DefaultOverseer
 from agent.paths import Folders
@@ -88,6 +90,7 @@ class Stage:
 
     async def ask(self, text: str = QUESTION) -> None:
         """Send a message and wait for the reply."""
+        self.app.chat.prompt.focus()
         self.app.chat.prompt.insert(text)
         await self.pilot.press("enter")
         await self.pilot.pause(0.1)
@@ -166,6 +169,7 @@ async def log(stage: Stage) -> None:
 async def settings(stage: Stage) -> None:
     """The settings, from their schema."""
     await stage.pilot.press("f8", *"policy")
+    stage.app.screen.query_one(".said", Static).update("")  # a folder made for the picture means nothing to a reader
 
 
 async def pocket(stage: Stage) -> None:
