@@ -8,7 +8,9 @@ where none is installed).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 import sys
 import tempfile
 import time
@@ -81,7 +83,7 @@ class Stage:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition. Raises TimeoutError."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not condition():
             if time.monotonic() > end:
                 raise TimeoutError
@@ -222,6 +224,19 @@ class Recalled(NullMemory):
         ], []  # fmt: skip
 
 
+async def until_answered(file: Path) -> None:
+    """Wait until a reply is stored, and drawn. Raises TimeoutError."""
+    end = time.monotonic() + 180
+    while time.monotonic() < end:
+        with contextlib.suppress(sqlite3.Error), sqlite3.connect(f"file:{file}?mode=ro", uri=True) as connection:
+            found = connection.execute("SELECT count(*) FROM nodes WHERE role = 'assistant' AND status = 'done'")
+            if found.fetchone()[0]:
+                await asyncio.sleep(3)
+                return
+        await asyncio.sleep(0.2)
+    raise TimeoutError("no reply came")
+
+
 async def in_browser(folder: Path) -> None:
     """The program as ``fovea chat --listen`` serves it. Raises RuntimeError where no Chromium is found."""
     from tests.e2e import browser
@@ -239,7 +254,7 @@ async def in_browser(folder: Path) -> None:
             await asyncio.sleep(8)
             await page.type("Hello! Who are you?")
             await page.press("Enter")
-            await asyncio.sleep(8)
+            await until_answered(root / "DATA" / "conversations.sqlite")
             await page.picture(folder / "browser.png")
     finally:
         server.terminate()

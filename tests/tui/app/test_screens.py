@@ -54,6 +54,14 @@ async def test_bookmarks_in_the_tree(opened: Open) -> None:
         assert len(driver.chat.session.nodes()) == 4
 
 
+async def test_a_bookmark_on_a_long_message_is_in_view(opened: Open) -> None:
+    async with opened(["word " * 100]) as driver:
+        await driver.ask("Talk")
+        await driver.command("/bookmark the place")
+        await driver.press("f4")
+        assert "★ the place  word word" in driver.shown()
+
+
 async def test_passages_can_be_switched_off_and_the_reply_written_again(opened: Open) -> None:
     async with opened(["With both.", "Without boats."], memory=Remembering()) as driver:
         await driver.ask("Oldest?")

@@ -98,15 +98,15 @@ class TreeScreen(Panel[int]):
         node, who = branch.node, author(branch.node)
         colour = "$primary" if who == "you" else tier_colour(node.tier)
         state = "" if node.status is Status.DONE else " (unfinished)"
-        star = f"  ★ {one_line(node.bookmark, 24)}" if node.bookmark else ""
+        star = f"★ {one_line(node.bookmark, 24)}  " if node.bookmark else ""
         width = 200
         return Content.assemble(
             ("● " if node.id in here else "  ", "$accent"),
             (branch.guide[-DEEPEST:], "$quiet"),
             (f"{one_line(who, 8):<8} ", colour),
+            (star, "$accent"),  # before the text, which may be longer than the line
             (one_line(node.text, width) or "(nothing)", "" if node.id in here else "$quiet"),
             (state, "$quiet"),
-            (star, "$accent"),
         )
 
     # -- actions ------------------------------------------------------------------------------------------------------
