@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agent.values import Policy, Scope
 
@@ -77,6 +77,12 @@ class PolicySettings(Section):
     """In auto: write exactly the high tier's own text (speculative decoding) instead of using the gate."""
     calibration: str = ""
     """File of a density model made by `fovea calibrate`; empty means the default rule."""
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        """YAML reads a bare ``off`` as false."""
+        return Policy.OFF if value is False else value
 
 
 class MemorySettings(Section):

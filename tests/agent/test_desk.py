@@ -31,3 +31,9 @@ def test_slow_tiers_are_passed_over_unless_they_are_named(
     object.__setattr__(desk, "settings", Settings(**settings))
     assert desk.speaking_tier(ladder) == speaks
     assert desk.next_higher(ladder, speaks) == looks
+
+
+def test_a_bare_off_in_yaml_is_the_policy_off() -> None:
+    from agent.settings_file import parse_assignment
+
+    assert Settings().with_values(dict([parse_assignment("policy.mode=off")])).policy.mode == "off"
