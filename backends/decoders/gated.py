@@ -8,6 +8,9 @@ Verified (``speculative``): the tokens the gate lets pass are drafts. The same b
 the first rejected one is replaced and what follows is rolled back. The gate has become the draft-length rule of exact
 speculation: greedy text is the high tier's own; sampled text follows the acceptance rule of Leviathan et al. 2023, so
 its distribution is the high tier's own. Where the context repeats, prompt lookup drafts first.
+
+The doubtful token ends a draft but belongs to it: the low tier has already chosen it, judging it costs one more column
+of a step that is made anyway, and at least every other time it is right, which wins the token after it.
 """
 
 from __future__ import annotations
@@ -26,6 +29,11 @@ from backends.sampling import Distribution, distribution, draw, uniform
 from backends.signals import Signals, measure
 from backends.stepper import Feed, Logits, Stepper
 from backends.types import Notice, Step, Why
+
+
+LONGEST_DRAFT = 17
+"""Tokens drafted at most. A step of 18 tokens is still made in few passes over the weights; in longer drafts the last
+tokens are judged too seldom to pay (measured by replaying drafts with the step costs of bench/: docs/precision.md)."""
 
 
 @dataclass(slots=True)
@@ -143,8 +151,10 @@ class _Draft:
     tokens: list[int] = field(default_factory=list)
     signals: list[Signals | None] = field(default_factory=list)
     q: list[Distribution | None] = field(default_factory=list)
-    doubt: tuple[int, Signals, float] | None = None
-    """The low tier's choice, signals and density where it stopped in doubt."""
+    fed: int = 0
+    """How many of the tokens the low tier has read: none of those looked up, all but the last of its own."""
+    doubt: tuple[int, Signals] | None = None
+    """The low tier's choice and signals at the position after the draft, where it has them."""
     looked_up: bool = False
 
 
@@ -179,10 +189,9 @@ def _speculative(pair: Pair, logits: Logits, high_logits: Logits | None) -> Gene
         pair.counts.accepted += accepted
         if draft.looked_up:
             lookup.judge(len(draft.tokens), accepted)
-            unread_low += [step.token for step in steps]
         else:
             low.truncate(pair.low_seq, base + accepted)
-            unread_low = [steps[-1].token]
+        unread_low += [step.token for step in steps[min(accepted, draft.fed) :]]
         pair.high.truncate(pair.high_seq, base + accepted)
         pair.unread = [steps[-1].token]
         # 4) Hand out what is certain.
@@ -203,28 +212,30 @@ def _look_up(lookup: Lookup, writer: Writer, low: Stepper) -> _Draft:
 
 
 def _draft(pair: Pair, logits: Logits, draft: _Draft) -> Logits:
-    """Let the low tier write ahead until the gate fires. Returns the low logits of the position it stopped at."""
+    """Let the low tier write ahead until the gate fires. Returns the last low logits it computed."""
     writer, gate = pair.writer, pair.writer.job.gate
     room = writer.job.max_tokens - (len(writer.tokens) - len(writer.job.prefix)) - 1
+    longest = min(gate.max_pending, LONGEST_DRAFT, room)
     greedy = writer.job.sampling.temperature <= 0
     while True:
         start = perf_counter()
         token, signals = writer.choose(logits, draft.tokens)
         density = writer.tracker.density(signals)
         pair.counts.gate_s += perf_counter() - start
-        if density >= gate.threshold or len(draft.tokens) >= min(gate.max_pending, max(room, 0)):
-            draft.doubt = (token, signals, density)
+        if len(draft.tokens) >= longest:
+            draft.doubt = (token, signals)
             return logits
         recent = [*writer.tokens, *draft.tokens]
         draft.q.append(None if greedy else distribution(logits, writer.job.sampling, recent))
         draft.tokens.append(token)
         draft.signals.append(signals)
-        if writer.stepper.is_end(token):
+        if density >= gate.threshold or writer.stepper.is_end(token):
             return logits
         try:
             logits = pair.ask_low((token,))
         except ContextFull:  # what was drafted is still judged; the next round ends the reply
             return logits
+        draft.fed += 1
 
 
 def _judge_rows(pair: Pair, draft: _Draft, first: Logits | None) -> Logits:
@@ -288,8 +299,7 @@ def _write(pair: Pair, token: int, low: Signals | None, high: Signals, why: Why)
 
 
 def _keep_drafts(writer: Writer, draft: _Draft) -> Generator[Step, None, None]:
-    """The high tier is lost: what the low tier drafted stands as its own text (looked-up drafts are dropped)."""
-    for token, signals in zip(draft.tokens, draft.signals, strict=True):
-        if signals is None or writer.stepper.is_end(token):
-            return
-        yield writer.write(token, signals)
+    """The high tier is lost: what the low tier drafted and read stands as its own text; it goes on from there."""
+    for token, signals in zip(draft.tokens[: draft.fed], draft.signals, strict=False):
+        if signals is not None:
+            yield writer.write(token, signals)

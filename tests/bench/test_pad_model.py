@@ -30,10 +30,11 @@ def logits(path: Path) -> np.ndarray:
         return model.logits(model.tokens(TEXT))
 
 
+@pytest.mark.parametrize("hidden", [0, 1024])
 @pytest.mark.parametrize("kind", [None, "MOSTLY_Q8_0", "MOSTLY_Q4_K_M"])
-def test_wider_says_the_same_at_every_tier(small: Path, tmp_path: Path, kind: str | None) -> None:
+def test_wider_says_the_same_at_every_tier(small: Path, tmp_path: Path, kind: str | None, hidden: int) -> None:
     wide = tmp_path / "wide.gguf"
-    pad(small, wide, Plan(feed_forward=1024, layers=2), seed=3)
+    pad(small, wide, Plan(feed_forward=1024, layers=2, hidden=hidden), seed=3)
     pair = [small, wide]
     if kind:
         for index, path in enumerate(list(pair)):
@@ -54,11 +55,13 @@ def test_more_layers_say_the_same(small: Path, tmp_path: Path) -> None:
 
 
 def test_the_target_size_is_met_with_whole_blocks(small: Path) -> None:
-    for target, extra in ((20e6, 0), (60e6, 2)):
-        plan = choose_plan(open_source(small), target, extra)
+    for target, extra, hidden in ((20e6, 0, 256), (60e6, 2, 256), (60e6, 0, 1024)):
+        plan = choose_plan(open_source(small), target, extra, hidden)
+        heads = 4 * hidden // 256
         weights = Shape(
-            vocabulary=600, hidden=256, layers=plan.layers, heads=4, kv_heads=2, feed_forward=plan.feed_forward
-        )
+            vocabulary=600, hidden=hidden, layers=plan.layers, heads=heads, kv_heads=heads // 2,
+            feed_forward=plan.feed_forward,
+        )  # fmt: skip
         assert plan.feed_forward % 256 == 0
         assert weights.parameters == pytest.approx(target, rel=0.05)
 
@@ -75,6 +78,8 @@ def test_what_cannot_be_padded_is_refused(small: Path, tmp_path: Path) -> None:
         open_source(tmp_path / "q8.gguf")
     with pytest.raises(PadError, match="smaller"):
         pad(small, tmp_path / "out.gguf", Plan(128, 2))
+    with pytest.raises(PadError, match="4, 16"):
+        pad(small, tmp_path / "out.gguf", Plan(512, 2, hidden=512))
     assert not (tmp_path / "out.gguf").exists()
     odd = Shape(vocabulary=600, hidden=256, layers=1, heads=4, kv_heads=2, feed_forward=300)
     write_gguf(

@@ -112,6 +112,28 @@ def test_a_lost_high_tier_leaves_the_low_one_talking(verify):
     assert steps[-1].tier == "4-bit"
 
 
+@pytest.mark.parametrize("threshold", [0.02, 0.3, 2.0])
+@pytest.mark.parametrize("after", range(1, 6))
+def test_what_was_drafted_stands_once_when_the_high_tier_is_lost(after, threshold):
+    low, high = tiers(seed=2, end_bias=-50.0)
+    high.fail_after = after
+    steps, *_ = run(low, high, verify=True, threshold=threshold)
+    text = PROMPT + [step.token for step in steps]
+    kept = next(at for at, step in enumerate(steps) if step.tier == "4-bit")
+    for at in range(len(PROMPT) + kept, len(text)):
+        assert text[at] == int(low.logits_after(text[:at]).argmax())
+
+
+def test_the_doubtful_token_is_judged_with_the_draft():
+    # Every place is doubtful: each round judges one draft, and where it is right the token after it comes for free.
+    low, high = tiers(seed=3, end_bias=-50.0)
+    steps, _, _, pair = run(low, high, verify=True, threshold=0.0)
+    assert pair.counts.drafted >= pair.counts.high_steps - 1
+    assert pair.counts.accepted > 5
+    assert len(steps) == 40
+    assert pair.counts.high_steps < 40 - pair.counts.accepted // 2
+
+
 def test_a_full_context_ends_the_reply_with_its_reason():
     low, high = tiers(seed=2, ctx=16, end_bias=-50.0)
     *_, reason, _ = run(low, high, verify=True)
