@@ -30,7 +30,6 @@ from backends.signals import Signals, measure
 from backends.stepper import Feed, Logits, Stepper
 from backends.types import Notice, Step, Why
 
-
 LONGEST_DRAFT = 17
 """Tokens drafted at most. A step of 18 tokens is still made in few passes over the weights; in longer drafts the last
 tokens are judged too seldom to pay (measured by replaying drafts with the step costs of bench/: docs/precision.md)."""
