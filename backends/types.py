@@ -253,6 +253,10 @@ class Judgement:
     """KL(high || speaking) in nats when both distributions were at hand, else the surprise -log p; >= 0."""
     margin: float
     """Log-probability of the tier's best token minus that of the written one, nats (0 where they agree)."""
+    second_p: float = 0.0
+    """Probability of the tier's second-best token."""
+    entropy: float = 0.0
+    """Entropy of the tier's distribution, nats."""
 
 
 @dataclass(frozen=True, slots=True)

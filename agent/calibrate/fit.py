@@ -29,26 +29,42 @@ class Fitted:
     note: str
 
 
-def fit_density(train: Sequence[Example], choose: Sequence[Example], held_out: Sequence[Example]) -> Fitted:
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Given texts that both tiers read, beside the replies of each part. Empty where there are none."""
+
+    train: Sequence[Example] = ()
+    choose: Sequence[Example] = ()
+    held_out: Sequence[Example] = ()
+
+
+def fit_density(
+    train: Sequence[Example], choose: Sequence[Example], held_out: Sequence[Example], texts: Texts | None = None
+) -> Fitted:
     """Fit on ``train``, choose signals and thresholds on ``choose``, report on ``held_out``.
 
     A choice of signals that held-out prompts do not confirm is dropped for the margin alone: the best of a dozen tries
-    looks good by luck.
+    looks good by luck. ``texts`` are used for weights and signals; thresholds come from replies alone, and of the
+    replies to one prompt only from the first: a budget is meant for replies as they are really written.
     """
-    selection = select(train, choose)
-    weights = fit(*stacked([*train, *choose]), selection.signals)
+    texts = texts or Texts()
+    chosen_by = [*choose, *texts.choose]
+    selection = select([*train, *texts.train], chosen_by)
+    everything = stacked([*train, *texts.train, *chosen_by])
+    weights = fit(*everything, selection.signals)
     note = selection.note
     if len(selection.signals) > 1:
-        alone = fit(*stacked([*train, *choose]), (BASELINE,))
-        ours, theirs = ([score(example.features, each) for example in held_out] for each in (weights, alone))
-        gain = gain_of(held_out, ours, theirs)
+        alone = fit(*everything, (BASELINE,))
+        unseen = [*held_out, *texts.held_out]
+        ours, theirs = ([score(example.features, each) for example in unseen] for each in (weights, alone))
+        gain = gain_of(unseen, ours, theirs)
         if gain.low <= 0:
             names = ", ".join(selection.signals[1:])
             note = (
                 f"{names} looked better, but not on the held-out prompts ({gain.percent()}): the margin alone is used"
             )
             weights, selection = alone, Selection((BASELINE,), selection.tried)
-    known = [*train, *choose]
+    known = [*first_replies(train), *first_replies(choose)]
     scores = [score(example.features, weights) for example in known]
     return Fitted(
         weights=weights,
@@ -65,12 +81,24 @@ def fit_density(train: Sequence[Example], choose: Sequence[Example], held_out: S
     )  # fmt: skip
 
 
+def first_replies(examples: Sequence[Example]) -> list[Example]:
+    """Of the replies to one prompt only the first; the others were drawn at another temperature."""
+    seen: set[int] = set()
+    found = []
+    for example in examples:
+        if example.prompt < 0 or example.prompt not in seen:
+            found.append(example)
+            seen.add(example.prompt)
+    return found
+
+
 def report(examples: Sequence[Example], weights: dict[str, float], known: Sequence[Scores]) -> HeldOut:
     """Held-out figures of a density model whose thresholds come from ``known`` scores."""
     scores = [score(example.features, weights) for example in examples]
     default = [score(example.features, dict(DEFAULT_WEIGHTS)) for example in examples]
     forks = [example.forks for example in examples]
-    played = {f"{b:.0%}": spent(scores, threshold_for(known, b), first=True) for b in BUDGETS}
+    firsts = [score(example.features, weights) for example in first_replies(examples)]
+    played = {f"{b:.0%}": spent(firsts, threshold_for(known, b), first=True) for b in BUDGETS}
     labels = np.concatenate(forks)
     return HeldOut(
         prompts=len(by_prompt(examples, forks)),

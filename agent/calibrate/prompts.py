@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from agent.errors import SettingsError
 from agent.tree import Tree
@@ -93,17 +93,28 @@ def _history(path: Sequence[Node], system: str) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def split(prompts: Sequence[Prompt], shares: Sequence[float] = (0.5, 0.25, 0.25)) -> list[list[Prompt]]:
+class Grouped(Protocol):
+    """What belongs to a document or a conversation."""
+
+    @property
+    def group(self) -> str:
+        """Its name."""
+
+
+G = TypeVar("G", bound=Grouped)
+
+
+def split(prompts: Sequence[G], shares: Sequence[float] = (0.5, 0.25, 0.25)) -> list[list[G]]:
     """Parts of about these shares; the same prompts always fall into the same parts, and groups stay together."""
     import hashlib
 
     def lot(group: str) -> str:
         return hashlib.sha256(group.encode("utf-8", "replace")).hexdigest()
 
-    groups: dict[str, list[Prompt]] = {}
+    groups: dict[str, list[G]] = {}
     for prompt in sorted(prompts, key=lambda prompt: lot(prompt.group)):
         groups.setdefault(prompt.group, []).append(prompt)
-    parts: list[list[Prompt]] = [[] for _ in shares]
+    parts: list[list[G]] = [[] for _ in shares]
     for members in groups.values():
         # To the part that lacks most: exact shares even for few groups.
         lacking = [share * len(prompts) - len(part) for share, part in zip(shares, parts, strict=True)]

@@ -7,7 +7,7 @@ fitted model sees at run time what it saw in fitting.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from backends.gate import SIGNALS, Tracker
 from backends.signals import Signals
-from backends.types import ForkMap, Gate, Step
+from backends.types import ForkMap, Gate, Judgement, Step
 
 Features = npt.NDArray[np.float64]
 """One row per token, one column per signal in the order of ``SIGNALS``."""
@@ -66,17 +66,39 @@ def example(steps: Sequence[Step], reading: ForkMap, prompt: int = -1) -> Exampl
     )
 
 
+def example_of_text(low: ForkMap, high: ForkMap, prompt: int = -1) -> Example:
+    """The example of a given text that both tiers read, teacher-forced.
+
+    Args:
+        low: The low tier's reading.
+        high: The high tier's reading of the same tokens, against the low tier.
+        prompt: See ``Example.prompt``.
+    """
+    pairs = list(zip(low.judgements, high.judgements, strict=True))
+    return Example(
+        _replayed([(_read(below), below.token) for below, _ in pairs], {j.best: j.best_text for j in low.judgements}
+                  | {j.token: j.text for j in low.judgements}),
+        np.asarray([below.best != above.best for below, above in pairs], bool),
+        np.asarray([above.kl for _, above in pairs], np.float64),
+        prompt,
+    )  # fmt: skip
+
+
 def features_of(steps: Sequence[Step]) -> Features:
     """Replay the signals of a reply, shape ``[len(steps), len(SIGNALS)]``."""
     texts = {step.token: step.text for step in steps}
     texts |= {other.token: other.text for step in steps for other in step.alternatives}
+    return _replayed([(_seen(step), step.token) for step in steps], texts)
+
+
+def _replayed(written: Sequence[tuple[Signals, int]], texts: Mapping[int, str]) -> Features:
+    """Signals of each position, as the gate's tracker sees them when these tokens are written."""
     tracker = Tracker(Gate(), lambda token: texts.get(token, ""))
-    rows = np.zeros((len(steps), len(SIGNALS)))
-    for at, step in enumerate(steps):
-        seen = _seen(step)
+    rows = np.zeros((len(written), len(SIGNALS)))
+    for at, (seen, token) in enumerate(written):
         values = tracker.signals(seen)
         rows[at] = [values[name] for name in SIGNALS]
-        tracker.wrote(step.token, seen)
+        tracker.wrote(token, seen)
     return rows
 
 
@@ -87,17 +109,27 @@ def best_of(step: Step) -> int:
 
 def _seen(step: Step) -> Signals:
     """The signals of a position as its provenance kept them."""
-    best = best_of(step)
     p_best = step.alternatives[0].p if step.alternatives else step.p
-    weights = np.zeros(max(best, step.token) + 1, np.float32)
+    return _known(best_of(step), p_best, step.token, step.p, step.margin, step.entropy)
+
+
+def _read(judged: Judgement) -> Signals:
+    """The signals of a position of a text that was read."""
+    margin = math.log(max(judged.best_p, 1e-30) / max(judged.second_p, 1e-30))
+    return _known(judged.best, judged.best_p, judged.token, judged.p, margin, judged.entropy)
+
+
+def _known(best: int, p_best: float, token: int, p: float, margin: float, entropy: float) -> Signals:
+    """What is left of a distribution in provenance and in readings."""
+    weights = np.zeros(max(best, token) + 1, np.float32)
     weights[best] = p_best
-    weights[step.token] = step.p
+    weights[token] = p
     return Signals(
         best=best,
         second=best,
         log_best=math.log(max(p_best, 1e-30)),
-        margin=step.margin,
-        entropy=step.entropy,
+        margin=margin,
+        entropy=entropy,
         log_norm=0.0,
         weights=weights,
         total=1.0,

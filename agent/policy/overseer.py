@@ -11,7 +11,7 @@ from statistics import fmean
 from agent.calibrate.picks import preference
 from agent.density import calibration as calibrations
 from agent.density.calibration import Calibration
-from agent.density.thresholds import DEFAULT_THRESHOLDS, interpolated
+from agent.density.thresholds import DEFAULT_DRAFT_DOUBT, DEFAULT_THRESHOLDS, DRAFT_DOUBT, interpolated
 from agent.errors import SettingsError
 from agent.measure import figures as measured
 from agent.measure.figures import LadderFigures
@@ -60,7 +60,7 @@ class BudgetOverseer:
         if policy.faithful:
             seconds = predictor.exact_s(situation.tier, situation.high, length)
             why = f"exactly {situation.high}'s text, drafted at {situation.tier}"
-            gate = self._gate(situation, DRAFT_BUDGET)
+            gate = self._drafts(situation)
             return Plan(situation.tier, Decoder.SPECULATIVE, situation.high, gate, why=why, predicted_s=seconds or None)
         if policy.budget <= 0 or exhausted(situation.spending, policy.budget, controlled=policy.controller):
             return plain
@@ -85,7 +85,7 @@ class BudgetOverseer:
         """Plainly at the tier, or drafted at the speaking one where that is faster on this machine."""
         low = situation.tier
         if low != tier and self._predictor(situation).faster_drafted(low, tier):
-            return Plan(low, Decoder.SPECULATIVE, tier, self._gate(replace(situation, high=tier), DRAFT_BUDGET))
+            return Plan(low, Decoder.SPECULATIVE, tier, self._drafts(replace(situation, high=tier)))
         return Plan(tier)
 
     def review(self, situation: Situation, reply: Node) -> Ask | None:
@@ -130,6 +130,11 @@ class BudgetOverseer:
     def _gate(self, situation: Situation, budget: float) -> Gate:
         found = self._in_force(situation)
         return found.gate(budget) if found else Gate(interpolated(DEFAULT_THRESHOLDS, budget))
+
+    def _drafts(self, situation: Situation) -> Gate:
+        """Where drafts of exact text end."""
+        found = self._in_force(situation)
+        return Gate(DRAFT_DOUBT, dict(found.weights)) if found else Gate(DEFAULT_DRAFT_DOUBT)
 
     def _densities(self, situation: Situation) -> Gate:
         """For a reply without a gate: density is measured all the same, by the rule that will judge it."""
@@ -179,10 +184,6 @@ class BudgetOverseer:
             key = calibrations.file_key(top)
             self._figures[str(top)] = measured.load(self._cache, key) if key else None
         return self._figures[str(top)]
-
-
-DRAFT_BUDGET = 0.08
-"""Where drafting stops: the threshold that doubts this share of the tokens (margin about 0.05 nats)."""
 
 
 def _usual_length(situation: Situation) -> float:

@@ -71,4 +71,6 @@ def _judge(stepper: Stepper, token: int, row: Logits, low: Logits | None) -> Jud
         best_p=signals.p(signals.best),
         kl=divergence(signals, measure(low)) if low is not None else surprise,
         margin=float(row[signals.best] - row[token]),
+        second_p=signals.p(signals.second),
+        entropy=signals.entropy,
     )

@@ -151,6 +151,11 @@ def _rss() -> int:
 @click.option("--tiers", default=FRONTIER, show_default=True, help="Tiers to compare, low to high.")
 @click.option("--prompts", type=click.Path(path_type=Path), help="One a line, or JSON lines (as in bench/prompts).")
 @click.option("--most", default=0, help="Held-out prompts at most (0: all of them).")
+@click.option("--texts", type=click.Path(path_type=Path), help="Texts (file, folder, .jsonl) both tiers read besides.")
+@click.option("--endless", is_flag=True, help="Forbid the end of a reply: every one has --tokens tokens.")
+@click.option(
+    "--calibration", type=click.Path(path_type=Path), help="Take density from this file (of the same model) instead."
+)
 @click.option("--kinds", default="", help="Only these besides static: read-high, gated, speculative, turn, random …")
 @click.option("--samples", default=3, show_default=True, help="Replies to each prompt for fitting.")
 @click.option("--tokens", default=64, show_default=True, help="Longest reply.")
@@ -163,6 +168,9 @@ def frontier(  # noqa: PLR0913, PLR0917  # one option each
     tiers: str,
     prompts: Path | None,
     most: int,
+    texts: Path | None,
+    endless: bool,
+    calibration: Path | None,
     kinds: str,
     samples: int,
     tokens: int,
@@ -171,6 +179,9 @@ def frontier(  # noqa: PLR0913, PLR0917  # one option each
     plot_file: Path | None,
 ) -> None:
     """Compare every way of using the tiers: fidelity to the highest, speed, share and memory, with intervals."""
+    from agent.calibrate.texts import passages
+    from agent.density.calibration import load
+    from agent.measure.frontier.endless import endless as without_end
     from agent.measure.frontier.local import LocalEngine
     from agent.measure.frontier.plot import plot
     from agent.measure.frontier.report import as_json
@@ -181,16 +192,19 @@ def frontier(  # noqa: PLR0913, PLR0917  # one option each
 
     asked = _prompts(prompts)
     spec = build(model, names_of(tiers), 2048, threads, parallel=1)
-    engine = LocalEngine(open_with, _rss)
+    read = passages(texts) if texts else []
+    density = load(calibration) if calibration else None
+    engine = LocalEngine(without_end(open_with) if endless else open_with, _rss)
     try:
         engine.load(spec)
         names = tuple(engine.status().loaded())
         name = spec.tiers[-1].path.name
         chosen = tuple(names_of(kinds))
         order = Order(
-            name, names, threads=spec.threads, tokens=tokens, samples=max(samples, 1), prompts=most, kinds=chosen
-        )
-        report, _ = run(engine, asked, order, progress)
+            name, names, threads=spec.threads, tokens=tokens, samples=max(samples, 1), prompts=most, kinds=chosen,
+            calibration=density,
+        )  # fmt: skip
+        report, _ = run(engine, asked, order, progress, read)
     finally:
         engine.close()
     if json_file is not None:
@@ -231,9 +245,19 @@ def show_frontier(report: Report) -> None:
     click.echo(table(rows, right=frozenset(range(1, len(rows[0])))))
     if report.note:
         click.echo(f"\n{report.note}")
-    rows = router_rows(report)
-    click.echo(f"\nRouters of tokens, {report.low} → {report.top}, teacher-forced:")
-    click.echo(table(rows, right=frozenset(range(1, len(rows[0])))))
+    for reading in report.routers:
+        rows = router_rows(reading)
+        click.echo(
+            f"\nRouters of tokens, {report.low} → {report.top}, {reading.name}: {reading.forks} forks in "
+            f"{reading.tokens} tokens of {reading.units}; at the nearest ties {reading.at_ties:.0%} are forks"
+        )
+        click.echo(table(rows, right=frozenset(range(1, len(rows[0])))))
+    for found in report.differences:
+        why = "the width of steps alone turns it" if found.explained else "NOT explained by the width of steps"
+        click.echo(
+            f"\n{found.policy}, prompt {found.prompt + 1}: other than {report.top} after {found.at} tokens. Its own "
+            f"logit gap there is {found.margin:.4f}, in steps as wide {found.margin_wide:.4f}: {why}."
+        )
     flips = report.flips
     if flips.questions:
         click.echo(

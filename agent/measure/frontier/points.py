@@ -12,6 +12,7 @@ from agent.density.model import Scores, caught_at
 from agent.measure.frontier.policies import BUDGETS, Policy
 from agent.measure.frontier.trial import Trial
 from agent.measure.stats import Estimate, auroc, bootstrap, bootstraps, share
+from backends.gate import SIGNALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,21 @@ class Router:
     cpt80: Estimate
     caught: Mapping[str, Estimate]
     """Budget to the share of forks caught."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Routers on one kind of text."""
+
+    name: str
+    tokens: int
+    forks: int
+    units: int
+    """Prompts or documents: what was resampled."""
+    at_ties: float
+    """Share of forks among the 2 % of tokens with the smallest margins: where two tokens are nearly tied, either
+    precision may take either, so no gate is right much more often than this."""
+    routers: tuple[Router, ...]
 
 
 def points(
@@ -136,6 +152,27 @@ def flips(trials: Sequence[Trial], low: str, top: str) -> Flips:
         len(asked),
         sum(bool(above[at].right) and not below[at].right for at in asked),
         sum(bool(below[at].right) and not above[at].right for at in asked),
+    )
+
+
+def reading(name: str, scores: Mapping[str, Sequence[Scores]], examples: Sequence[Example]) -> Reading:
+    """The figures of several scores on the same texts.
+
+    Args:
+        name: Of the texts.
+        scores: Name of a score to its values, one array per example.
+        examples: The texts as both tiers read them.
+    """
+    forks = np.concatenate([example.forks for example in examples])
+    margins = np.concatenate([example.features[:, SIGNALS.index("margin")] for example in examples])
+    tied = forks[np.argsort(margins, kind="stable")[: max(1, len(forks) // 50)]]
+    return Reading(
+        name,
+        len(forks),
+        int(forks.sum()),
+        len(by_prompt(examples, [example.forks for example in examples])),
+        float(tied.mean()),
+        tuple(router(each, values, examples) for each, values in scores.items()),
     )
 
 

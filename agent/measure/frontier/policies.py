@@ -62,7 +62,7 @@ def policies(
     Args:
         tiers: Names, low to high; the first speaks and the last is the one to come near to.
         gates: The density gate for each budget.
-        entropy: The entropy-only gate for each budget.
+        entropy: The entropy-only gate for each budget; none are run where it is empty.
         draft: Where speculative drafting stops.
         turn_threshold: See ``Policy.turn_threshold``.
         length: Mean tokens of a reply. The first of them is the high tier's whatever the gate says, so a gate that
@@ -84,6 +84,7 @@ def policies(
     for budget in BUDGETS:
         chance = max(budget * length - 1.0, 0.0) / max(length - 1.0, 1.0)
         found.append(Policy(f"random gate {budget:.0%}", "random", low, high, budget=chance))
-        found.append(Policy(f"entropy gate {budget:.0%}", "entropy", low, high, entropy[budget], budget))
+        if budget in entropy:
+            found.append(Policy(f"entropy gate {budget:.0%}", "entropy", low, high, entropy[budget], budget))
     found.append(Policy("oracle gate", "oracle", low, high))
     return found

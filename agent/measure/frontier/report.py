@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from agent.measure.frontier.points import Flips, Point, Router
+from agent.measure.frontier.control import Difference
+from agent.measure.frontier.points import Flips, Point, Reading
 from agent.measure.frontier.trial import Trial
 from agent.measure.stats import Estimate, bootstrap
 
@@ -33,8 +34,11 @@ class Report:
     top: str
     eight: str
     points: tuple[Point, ...]
-    routers: tuple[Router, ...]
+    routers: tuple[Reading, ...]
+    """Routers on replies and, where texts were given, on texts."""
     flips: Flips
+    differences: tuple[Difference, ...]
+    """Where exact replies left the highest tier's own, each with its control run."""
     density: dict[str, float]
     """Weights of the density model that gated."""
     note: str = ""
@@ -127,11 +131,11 @@ def table_rows(report: Report) -> list[list[str]]:
     return rows
 
 
-def router_rows(report: Report) -> list[list[str]]:
-    """The routers as a table."""
-    budgets = list(report.routers[0].caught) if report.routers else []
+def router_rows(reading: Reading) -> list[list[str]]:
+    """The routers on some text as a table."""
+    budgets = list(reading.routers[0].caught) if reading.routers else []
     rows = [["score", *(f"forks caught at {b}" for b in budgets), "AUROC", "APGR", "CPT(50)", "CPT(80)"]]
-    for router in report.routers:
+    for router in reading.routers:
         rows.append(
             [
                 router.name,

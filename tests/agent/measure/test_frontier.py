@@ -1,20 +1,29 @@
 from __future__ import annotations
 
 import json
+import random
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from agent.calibrate.prompts import Prompt
+from agent.calibrate.texts import Passage
+from agent.density.calibration import Calibration
 from agent.errors import AgentError
+from agent.measure.frontier.control import explain
+from agent.measure.frontier.endless import Endless
 from agent.measure.frontier.local import LocalEngine
 from agent.measure.frontier.plot import plot
 from agent.measure.frontier.policies import Policy
 from agent.measure.frontier.report import as_json, router_rows, table_rows
 from agent.measure.frontier.run import Order, frontier
 from agent.measure.frontier.trial import run_trial
+from backends.signals import measure
+from backends.stepper import Feed
 from backends.types import Gate, LadderSpec, Message, Sampling, TierSpec
-from tests.backends.toy_stepper import ToyStepper
+from tests.backends.toy_stepper import END, ToyStepper
 
 NOISE = {"4-bit": 0.5, "8-bit": 0.15, "16-bit": 0.0}
 
@@ -44,6 +53,11 @@ def asked(count=16):
     ]
 
 
+def texts(count=12):
+    rng = random.Random(3)
+    return [Passage("".join(rng.choice("bcdefghijk") for _ in range(60)), str(n)) for n in range(count)]
+
+
 def trial(engine, policy, number=0):
     return run_trial(engine.ladder, policy, asked()[number], number, "16-bit", sampling=Sampling(), tokens=40)
 
@@ -51,7 +65,7 @@ def trial(engine, policy, number=0):
 @pytest.fixture(scope="module")
 def report():
     made = open_engine()
-    yield frontier(made, asked(), Order("toy", tuple(NOISE), tokens=24))
+    yield frontier(made, asked(), Order("toy", tuple(NOISE), tokens=24), texts=texts())
     made.close()
 
 
@@ -104,11 +118,16 @@ def test_the_report_holds_every_policy_and_is_plain_data(report):
     assert found.verdict.startswith("Does anything beat static 8 bits")
     assert json.loads(as_json(found))["points"][0]["name"] == "4-bit"
     widths = {len(row) for row in table_rows(found)}
-    assert len(widths) == 1 and len({len(row) for row in router_rows(found)}) == 1
+    assert len(widths) == 1
+    assert [reading.name for reading in found.routers] == ["replies", "texts"]
+    for reading in found.routers:
+        assert len({len(row) for row in router_rows(reading)}) == 1
+        assert 0 < reading.forks < reading.tokens and reading.at_ties > reading.forks / reading.tokens
+    assert found.differences == ()
 
 
 def test_routers_stand_between_chance_and_the_oracle(report):
-    routers = {router.name: router for router in report[0].routers}
+    routers = {router.name: router for router in report[0].routers[0].routers}
     assert routers["oracle"].auroc.value == 1.0
     assert routers["random"].apgr.value < routers["margin (default rule)"].apgr.value <= routers["oracle"].apgr.value
     assert routers["random"].auroc.value == pytest.approx(0.5, abs=0.2)
@@ -130,3 +149,63 @@ def test_a_picture_of_an_unknown_kind_is_one_clear_error(report, tmp_path):
 def test_one_tier_has_no_frontier(engine):
     with pytest.raises(AgentError, match="two tiers"):
         frontier(engine, asked(), Order("toy", ("4-bit",)))
+
+
+def test_a_density_made_elsewhere_is_used_as_it_is(engine):
+    given = Calibration(
+        "toy", "4-bit", "16-bit", {}, {"bias": 0.0, "margin": -3.0}, ((0.1, 0.5), (0.3, 0.2)), date="2026-01-01"
+    )
+    order = Order("toy", tuple(NOISE), tokens=24, kinds=("gated", "speculative"), calibration=given)
+    found, _ = frontier(engine, asked(), order)
+    assert found.density == given.weights and not found.routers
+    assert {point.kind for point in found.points} == {"static", "gated", "speculative"}
+
+
+def test_an_endless_text_holds_no_end_and_is_judged_without_one():
+    stepper = Endless(ToyStepper(vocab=12, seed=4, end_bias=5.0))
+    seq = stepper.open()
+    assert int(stepper.prefill(seq, [3, 2]).argmax()) != END
+    for token in range(1, 12):
+        (rows,) = stepper.step([Feed(seq, (token,))])
+        assert int(rows[0].argmax()) != END and np.isneginf(rows[0, END])
+        assert np.isfinite(measure(rows[0]).entropy)
+
+
+class WidthSensitive(ToyStepper):
+    """Logits of steps wider than one token are off by a little, as those of real engines are."""
+
+    def step(self, feeds):
+        rows = super().step(feeds)
+        wide = max(len(feed.tokens) for feed in feeds) > 1
+        return [row + self.off if wide else row for row in rows]
+
+
+@pytest.mark.parametrize(("tier", "explained"), [("wide", True), ("broken", False)])
+def test_a_difference_is_explained_only_by_the_width_of_steps(tier, explained):
+    off = np.random.default_rng(1).normal(size=24).astype(np.float32) * 0.4
+
+    def opener(spec, ladder):
+        noise = 0.5 if spec.name == "4-bit" else 0.0
+        made = WidthSensitive(vocab=24, seed=5, noise=noise, tier_seed=9, ctx=ladder.ctx, spread=1.2, end_bias=-6.0)
+        made.off = off if spec.name == "16-bit" and tier == "wide" else 0 * off
+        return made
+
+    engine = LocalEngine(opener)
+    engine.load(LadderSpec((TierSpec("4-bit", Path("a")), TierSpec("16-bit", Path("b"))), ctx=512))
+    plain, exact = Policy("16-bit", "static", "16-bit"), Policy("speculative", "speculative", "4-bit", "16-bit")
+    exact = replace(exact, gate=Gate(0.02, {"bias": 0.0, "margin": -2.0}))
+    found = []
+    for number, prompt in enumerate(asked()):
+        own, other = (
+            run_trial(engine.ladder, policy, prompt, number, "16-bit", sampling=Sampling(), tokens=40)
+            for policy in (plain, exact)
+        )
+        if tier == "broken":  # a decoder that writes a wrong token somewhere
+            other = replace(other, tokens=(*own.tokens[:5], own.tokens[5] % 20 + 1, *own.tokens[6:]))
+        begin = tuple(engine.tokenize(prompt.begin))
+        request = exact.request(prompt.messages, begin, Sampling(), 40)
+        found.append(explain(engine.ladder, exact, "16-bit", request, own, other))
+    differing = [each for each in found if each is not None]
+    assert differing
+    assert all(each.explained is explained for each in differing)
+    assert all(each.margin > 0 for each in differing)
