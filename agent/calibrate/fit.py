@@ -29,35 +29,21 @@ class Fitted:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """Given texts that both tiers read, beside the replies of each part. Empty where there are none."""
-
-    train: Sequence[Example] = ()
-    choose: Sequence[Example] = ()
-    held_out: Sequence[Example] = ()
-
-
-def fit_density(
-    train: Sequence[Example], choose: Sequence[Example], held_out: Sequence[Example], texts: Texts | None = None
-) -> Fitted:
+def fit_density(train: Sequence[Example], choose: Sequence[Example], held_out: Sequence[Example]) -> Fitted:
     """Fit on ``train``, choose signals and thresholds on ``choose``, report on ``held_out``.
 
     A choice of signals that held-out prompts do not confirm is dropped for the margin alone: the best of a dozen tries
-    looks good by luck. ``texts`` are used for weights and signals; thresholds come from replies alone, and of the
-    replies to one prompt only from the first: a budget is meant for replies as they are really written.
+    looks good by luck. Thresholds come from the first reply to each prompt: the others were drawn at another
+    temperature, and a budget is meant for replies as they are really written.
     """
-    texts = texts or Texts()
-    chosen_by = [*choose, *texts.choose]
-    selection = select([*train, *texts.train], chosen_by)
-    everything = stacked([*train, *texts.train, *chosen_by])
+    selection = select(train, choose)
+    everything = stacked([*train, *choose])
     weights = fit(*everything, selection.signals)
     note = selection.note
     if len(selection.signals) > 1:
         alone = fit(*everything, (BASELINE,))
-        unseen = [*held_out, *texts.held_out]
-        ours, theirs = ([score(example.features, each) for example in unseen] for each in (weights, alone))
-        gain = gain_of(unseen, ours, theirs)
+        ours, theirs = ([score(example.features, each) for example in held_out] for each in (weights, alone))
+        gain = gain_of(held_out, ours, theirs)
         if gain.low <= 0:
             names = ", ".join(selection.signals[1:])
             note = (

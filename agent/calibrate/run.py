@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from agent.calibrate.collect import examples, spent_for_real
-from agent.calibrate.fit import Texts, fit_density
+from agent.calibrate.fit import fit_density
 from agent.calibrate.prompts import ENOUGH, Prompt, split
-from agent.calibrate.texts import Passage, read_texts
 from agent.density.calibration import Calibration, file_key
 from agent.density.select import BUDGETS
 from agent.density.thresholds import DEFAULT_THRESHOLDS
@@ -33,8 +32,6 @@ class Order:
     """Replies to each prompt."""
     sampling: Sampling = field(default_factory=Sampling)
     source: str = ""
-    texts: Sequence[Passage] = ()
-    """Texts both tiers read besides, for more forks."""
     check: bool = True
     """Write gated replies on the held-out prompts, to see what is really spent."""
 
@@ -63,15 +60,14 @@ def calibrate(
         )  # fmt: skip
     if not all(ready):
         raise AgentError("Too few of the prompts fit into the context: raise engine.ctx or give shorter prompts")
-    texts = _read_texts(engine, order, progress)
-    forks = sum(int(example.forks.sum()) for example in (*ready[0], *ready[1], *texts.train, *texts.choose))
+    forks = sum(int(example.forks.sum()) for example in (*ready[0], *ready[1]))
     if forks < 3:
         raise AgentError(
             f"{order.low} and {order.high} chose the same token almost everywhere ({forks} forks): there is nothing to "
             "calibrate, and little to look closer for. More or longer prompts may find some"
         )
     train, choose, held_out = ready
-    fitted = fit_density(train, choose, held_out, texts)
+    fitted = fit_density(train, choose, held_out)
     paths = {tier.name: tier.path for tier in engine.status().tiers}
     found = Calibration(
         model=order.model,
@@ -89,13 +85,6 @@ def calibrate(
         note=fitted.note,
     )
     return _checked(engine, found, parts[2], order, progress) if order.check else found
-
-
-def _read_texts(engine: Engine, order: Order, progress: Callable[[str, float], None]) -> Texts:
-    parts = []
-    for name, part in zip(("fitting", "choosing", "holding out"), split(order.texts), strict=True):
-        parts.append(read_texts(engine, part, order.low, order.high, progress=_named(progress, f"texts for {name}")))
-    return Texts(*parts)
 
 
 def _checked(

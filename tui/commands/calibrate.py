@@ -45,7 +45,6 @@ class Percent(click.ParamType[float]):
 @click.option("--budget", type=Percent(), default="20%", show_default=True, help="Share of tokens at the high tier.")
 @click.option("--model", default="", help="A GGUF file or a name from the list; otherwise the model of the settings.")
 @click.option("--high", default="", help="The tier a closer look uses; otherwise the one of the settings.")
-@click.option("--texts", type=click.Path(path_type=Path), help="Texts to read besides (file, folder, .jsonl).")
 @click.option("--tokens", default=AT_LEAST, show_default=True, help="Longest reply.")
 @click.option("--from-picks", is_flag=True, help="Learn from the continuations you picked instead.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the file here (otherwise into the cache folder).")
@@ -57,7 +56,6 @@ def calibrate(  # noqa: PLR0913, PLR0917  # one option each
     budget: float,
     model: str,
     high: str,
-    texts: Path | None,
     tokens: int,
     from_picks: bool,
     out: Path | None,
@@ -77,7 +75,7 @@ def calibrate(  # noqa: PLR0913, PLR0917  # one option each
     if high:
         settings = settings.with_values({"high": high})
     with Fovea.open(settings) as fovea:
-        made = _from_picks(fovea, budget) if from_picks else _from_replies(fovea, prompts, texts, budget, tokens)
+        made = _from_picks(fovea, budget) if from_picks else _from_replies(fovea, prompts, budget, tokens)
         path = out or calibration.place(fovea.folders.cache, list(made.files.values()))
         before = _current(settings)
         calibration.save(made, path)
@@ -91,19 +89,17 @@ def calibrate(  # noqa: PLR0913, PLR0917  # one option each
     show(made, before, path, apply_it)
 
 
-def _from_replies(fovea: Fovea, prompts: Path | None, texts: Path | None, budget: float, tokens: int) -> Calibration:
+def _from_replies(fovea: Fovea, prompts: Path | None, budget: float, tokens: int) -> Calibration:
     from agent.calibrate.run import Order
     from agent.calibrate.run import calibrate as run
-    from agent.calibrate.texts import passages
     from agent.ladder import model_name
 
     asked = _prompts(fovea, prompts)
     low, high = _pair(fovea)
-    read = passages(texts) if texts else []
-    source = f"{len(asked)} prompts, {prompts.name if prompts else 'past conversations'}"
-    if texts:
-        source += f"; {len(read)} passages, {texts.name}"
-    order = Order(model_name(fovea.settings), low, high, budget=budget, tokens=tokens, source=source, texts=read)
+    source = prompts.name if prompts else "past conversations"
+    order = Order(
+        model_name(fovea.settings), low, high, budget=budget, tokens=tokens, source=f"{len(asked)} prompts, {source}"
+    )
     bars: dict[str, Bar] = {}
 
     def progress(what: str, share: float) -> None:

@@ -41,6 +41,8 @@ class Report:
     """Where exact replies left the highest tier's own, each with its control run."""
     density: dict[str, float]
     """Weights of the density model that gated."""
+    thresholds: dict[float, float]
+    """Budget to the gate's threshold."""
     note: str = ""
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from agent.calibrate.collect import beginning, examples
-from agent.calibrate.fit import Texts, first_replies, fit_density
+from agent.calibrate.fit import first_replies, fit_density
 from agent.calibrate.prompts import Prompt, split
 from agent.calibrate.texts import Passage, read_texts
 from agent.density.calibration import Calibration
@@ -69,7 +69,7 @@ def frontier(
         prompts: Split by group into those that fit, those that choose and those that are held out.
         order: What to run.
         say: Told of progress.
-        texts: Given texts to read besides, split in the same way: for more forks, and for figures of their own.
+        texts: Given texts to read besides, split in the same way: for figures of their own.
 
     Raises:
         AgentError: too few prompts, or the tiers do not differ.
@@ -102,6 +102,7 @@ def frontier(
             flips=flips(trials, low, top),
             differences=_differences(engine, plans, spread, trials, order, say),
             density=dict(density.weights),
+            thresholds={budget: gate.threshold for budget, gate in density.gates.items()},
             note=density.note,
         ),
         trials,
@@ -137,16 +138,14 @@ def _density(
         return _Density(given.weights, gates, {}, given.turn_threshold(0.2), float(order.tokens), note), ()
     low, top = order.tiers[0], order.tiers[-1]
     train, choose, _ = split(prompts, SHARES)
-    say(f"fitting density on {len(train) + len(choose)} prompts")
+    say(f"fitting density on {len(train) + len(choose)} prompts, reading {len(held)} held-out ones")
     parts = [
         examples(engine, part, low, top, tokens=order.tokens, sampling=order.sampling, samples=order.samples)
         for part in (train, choose, held)
     ]
     if not all(parts):
         raise AgentError("Too few prompts fit into the context")
-    say(f"reading {len(texts)} passages")
-    read = Texts(*(read_texts(engine, part, low, top) for part in split(texts, SHARES)))
-    fitted = fit_density(parts[0], parts[1], parts[2], read)
+    fitted = fit_density(parts[0], parts[1], parts[2])
     known = [*first_replies(parts[0]), *first_replies(parts[1])]
     raw = [example.features[:, SIGNALS.index("entropy")] for example in known]
     density = _Density(
@@ -158,9 +157,24 @@ def _density(
         fitted.note,
     )
     readings = [reading("replies", _scores(fitted.weights, parts[2]), parts[2])]
-    if read.held_out:
-        readings.append(reading("texts", _scores(fitted.weights, read.held_out), read.held_out))
+    if texts:
+        readings.append(_on_texts(engine, order, texts, fitted.weights, say))
     return density, tuple(readings)
+
+
+def _on_texts(
+    engine: LocalEngine, order: Order, texts: Sequence[Passage], weights: Mapping[str, float], say: Say
+) -> Reading:
+    """The same scores on texts nobody wrote here, and what a density fitted on such texts would catch."""
+    say(f"reading {len(texts)} passages")
+    parts = [read_texts(engine, part, order.tiers[0], order.tiers[-1]) for part in split(texts, SHARES)]
+    if not all(parts):
+        raise AgentError("Too few passages to split into fitting, choosing and holding out")
+    scores = _scores(weights, parts[2])
+    own = fit_density(parts[0], parts[1], parts[2])
+    signals = ", ".join(name for name in own.weights if name != "bias")
+    scores[f"density fitted on texts ({signals})"] = [score(example.features, own.weights) for example in parts[2]]
+    return reading("texts", scores, parts[2])
 
 
 def _trials(
