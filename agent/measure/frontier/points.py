@@ -34,6 +34,8 @@ class Point:
     """Wall time of all replies."""
     tok_s: float
     """Tokens written per second of writing."""
+    speed: Estimate
+    """Tokens per second of writing as a multiple of the highest tier's, paired by prompt."""
     time: Estimate
     """Wall time per token as a share of the highest tier's, paired by prompt."""
     time_8bit: Estimate | None
@@ -124,6 +126,7 @@ def _point(
         right=share(answered, [1.0] * len(answered)) if answered else None,
         seconds=sum(trial.seconds for trial in rows),
         tok_s=sum(counts) / max(writing, 1e-9),
+        speed=_speed(own, best),
         time=_time(own, best),
         time_8bit=_time(own, eight) if eight else None,
         high=share([trial.high for trial in rows], counts),
@@ -139,6 +142,18 @@ def _time(own: Mapping[int, Trial], other: Mapping[int, Trial]) -> Estimate:
             (trial.seconds / len(trial.tokens)) / (other[at].seconds / len(other[at].tokens))
             for at, trial in own.items()
             if trial.tokens and other[at].tokens
+        ]
+    )
+    return bootstrap(ratios, lambda at: float(np.median(ratios[at])))
+
+
+def _speed(own: Mapping[int, Trial], other: Mapping[int, Trial]) -> Estimate:
+    """Speed of writing alone, as a multiple of another policy's: median over prompts."""
+    ratios = np.asarray(
+        [
+            (len(trial.tokens) / trial.write_s) / (len(other[at].tokens) / other[at].write_s)
+            for at, trial in own.items()
+            if trial.tokens and other[at].tokens and trial.write_s > 0 and other[at].write_s > 0
         ]
     )
     return bootstrap(ratios, lambda at: float(np.median(ratios[at])))

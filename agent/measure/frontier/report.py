@@ -110,7 +110,7 @@ def table_rows(report: Report) -> list[list[str]]:
     rows = [["policy", "agreement", "KL mean", "KL 99 %", "identical", f"time ÷ {report.top}"]]
     if any(point.time_8bit for point in report.points):
         rows[0].append(f"time ÷ {report.eight}")
-    rows[0] += ["tok/s", "looked closer", "gate", "memory"]
+    rows[0] += [f"tok/s ÷ {report.top}", "looked closer", "gate", "memory"]
     for point in report.points:
         timed = point.kind != "oracle"  # an oracle's time means nothing
         row = [
@@ -124,7 +124,7 @@ def table_rows(report: Report) -> list[list[str]]:
         if len(rows[0]) == 11:
             row.append(_ratio(point.time_8bit) if timed and point.time_8bit else "-")
         row += [
-            f"{point.tok_s:.1f}" if timed else "-",
+            _ratio(point.speed) if timed else "-",
             f"{point.high.value:.1%}",
             f"{point.gate:.1%}" if point.kind in ("gated", "entropy", "speculative") else "-",
             f"{point.memory / 1e6:,.0f} MB",
