@@ -81,7 +81,7 @@ class Desk:
         raise TurnError(f"The {tier} tier cannot be used{f' ({problem})' if problem else ''}; there is: {have}")
 
     def next_higher(self, ladder: LadderStatus, tier: str) -> str:
-        """The tier a closer look uses from ``tier``.
+        """The tier one step up from ``tier``.
 
         The one from the settings if it is higher, else the next one that is not slower than a still higher one.
         Empty when nothing is higher.
@@ -92,6 +92,18 @@ class Desk:
             return self.settings.high
         return next((name for name in above if name in ladder.worth()), "")
 
+    def judging(self, ladder: LadderStatus, tier: str) -> str:
+        """The tier the gate asks and proposals offer: the one from the settings if it is higher, else the highest.
+
+        A gate comes no nearer than the tier it asks, and asking the highest costs little more (docs/precision.md).
+        Empty when nothing is higher.
+        """
+        loaded = ladder.loaded()
+        above = loaded[loaded.index(tier) + 1 :] if tier in loaded else []
+        if self.settings.high in above:
+            return self.settings.high
+        return above[-1] if above else ""
+
     def situation(self, state: State, ladder: LadderStatus, tier: str, prompt_tokens: int = 0) -> Situation:
         """What an overseer may look at."""
         return Situation(
@@ -99,7 +111,7 @@ class Desk:
             ladder=ladder,
             model=self.model,
             tier=tier,
-            high=self.next_higher(ladder, tier),
+            high=self.judging(ladder, tier),
             spending=self.tree.ledger.spending(state.id, state.policy.budget),
             speed=self.speed,
             prompt_tokens=prompt_tokens,

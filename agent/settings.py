@@ -150,7 +150,7 @@ class Settings(Section):
     tier: str = ""
     """The tier that speaks. Empty: the lowest one that is loaded."""
     high: str = ""
-    """The tier a closer look uses. Empty: the next higher one."""
+    """The tier a closer look uses. Empty: the gate and its proposals use the highest, Ctrl+R the next higher one."""
     system_prompt: str = DEFAULT_SYSTEM_PROMPT
     """The first message of every conversation."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -32,7 +32,7 @@ def test_markdown_says_who_wrote_what(open_fovea):
     list(session.send("How many?"))
     text = session.export()
     assert "# How many?" in text and "two eggs" in text
-    assert "tokens 8-bit" in text and "1 overruled by the high tier" in text and "## Decisions" in text
+    assert "tokens 16-bit" in text and "1 overruled by the high tier" in text and "## Decisions" in text
 
 
 def test_markdown_of_other_programs_is_imported(open_fovea, tmp_path):

@@ -270,10 +270,10 @@ def test_asks_are_proposed_stored_and_answered_once(open_fovea):
     session = fovea.session()
     events = list(session.send("Q"))
     ask = next(e.ask for e in events if isinstance(e, Asked))
-    assert isinstance(events[-1], Finished) and ask.tier == "8-bit" and "legs" in ask.why
+    assert isinstance(events[-1], Finished) and ask.tier == "16-bit" and "legs" in ask.why
     assert session.pending_asks() == [ask]
     (closer,) = list(session.answer(ask, "look"))[-1].replies
-    assert closer.tier == "8-bit" and session.head == closer.id
+    assert closer.tier == "16-bit" and session.head == closer.id
     assert session.pending_asks() == []
     with pytest.raises(TurnError, match="already"):
         list(session.answer(ask, "stay"))

@@ -131,7 +131,7 @@ def _pair(fovea: Fovea) -> tuple[str, str]:
     wanted = fovea.settings.high
     if wanted and wanted not in above:
         raise AgentError(f"{wanted} is not above {low}; there is: {', '.join(above)}")
-    return low, wanted or above[0]
+    return low, wanted or above[-1]
 
 
 def _from_picks(fovea: Fovea, budget: float) -> Calibration:
