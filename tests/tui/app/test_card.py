@@ -25,7 +25,7 @@ async def test_the_card_says_why_where_cost_and_budget(opened: Open) -> None:
     async with opened([dense("1132")], **ASKING) as driver:
         card = await asked(driver)
         shown = driver.shown()
-        assert "Look closer at 8-bit?" in shown
+        assert "Look closer at 16-bit?" in shown
         for word in ("why", "where", "cost", "spent", "0 % of 20 %", "about one token in five", "already in memory"):
             assert word in shown
         assert card.has_focus
@@ -79,7 +79,7 @@ async def test_several_writes_continuations_at_the_higher_tier(opened: Open) -> 
         await driver.press("n")
         await driver.idle()
         replies = driver.chat.session.children(driver.chat.session.path()[0].id)
-        assert [node.tier for node in replies] == ["4-bit", "8-bit", "8-bit", "8-bit"]
+        assert [node.tier for node in replies] == ["4-bit", "16-bit", "16-bit", "16-bit"]
 
 
 async def test_always_looks_closer_from_now_on(opened: Open) -> None:

@@ -77,7 +77,7 @@ def test_blind_comparison_hides_the_tiers_until_the_pick(talk):
 def test_a_proposal_is_answered_or_stays_low(talk):
     doubtful = Script([Word("legs", density=0.9)])
     out = talk("Q", "look", scripts=(doubtful, "eggs"), mode="ask")
-    assert "could look closer" in out and "eggs\n[pocket · 8-bit" in out
+    assert "could look closer" in out and "eggs\n[pocket · 16-bit" in out
     out = talk("Q", "what?", "/log", scripts=(doubtful,), mode="ask")
     assert "refused: stayed at 4-bit" in out
     out = talk("Q", "refuse good enough", "/log", scripts=(doubtful,), mode="ask")
