@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import os
@@ -18,6 +19,11 @@ class PrivateRotatingFile(logging.handlers.RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
         number = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         return os.fdopen(number, "a", encoding="utf-8")
+
+    def close(self) -> None:
+        """Give the file back; on a full disk what could not be written is lost, which ends nothing."""
+        with contextlib.suppress(OSError):
+            super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:
         """A line that cannot be written (a full disk) is lost; a traceback on the terminal would be worse."""

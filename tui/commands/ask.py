@@ -210,7 +210,9 @@ def _object(session: Session, replies: tuple[Node, ...]) -> dict[str, Any]:
 
 
 def _sources(passages: tuple[Passage, ...]) -> dict[str, Any]:
-    """What the prompt quoted, where it stands, and why it was chosen."""
+    """What the prompt quoted, where it stands, and why it was chosen; nothing where it quoted nothing."""
+    if not passages:
+        return {}
     return {
         "sources": [
             {

@@ -52,7 +52,7 @@ def test_a_conversation_goes_on(fovea, engine):
     _, out, _ = fovea("ask", "--json", "First", scripts=("One.",))
     session = json.loads(out)["session"]
     assert fovea("ask", "--session", session[:4], "Second", scripts=("Two.",))[1] == "Two.\n"
-    assert [m.content for m in engine.requests[1].messages[1:]] == ["First", "One.", "Second"]
+    assert [m.content for m in engine.requests[-1].messages[1:]] == ["First", "One.", "Second"]
     assert json.loads(fovea("ask", "--session", "last", "--json", "Third")[1])["session"] == session
 
 
