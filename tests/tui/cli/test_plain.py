@@ -69,7 +69,8 @@ def test_several_versions_and_a_pick(talk):
     assert "There are 0 versions" in talk("Q", "/pick 1")
 
 
-def test_blind_comparison_hides_the_tiers_until_the_pick(talk):
+def test_blind_comparison_hides_the_tiers_until_the_pick(talk, monkeypatch):
+    monkeypatch.setattr("random.sample", lambda found, count: list(found))
     out = talk("Q", "/blind", "/compare 4-bit 16-bit", "/pick 2", scripts=("x", "low", "high"))
     assert "--- 1 ---\nlow" in out and "--- 2 ---\nhigh" in out and out.index("16-bit") > out.index("[picked")
 
