@@ -164,6 +164,8 @@ class Fovea:
             self._renew_engine()
         given = "engine" in self._given  # it brings its own ladder
         self._spec = LadderSpec(()) if given else ladders.build(settings, self.folders, self.progress)
+        # The engine loads in a process of its own: meanwhile there is time here.
+        threading.Thread(target=self.memory.ready, name="memory-ready", daemon=True).start()
         self._status = self.engine.load(self._spec)
         self._loaded_from = settings
 

@@ -42,6 +42,10 @@ class PastConversations:
         """Whether there is any."""
         return bool(self.known())
 
+    def begun_with(self, text: str) -> set[str]:
+        """Those that begin with this very message."""
+        return self._tree.shelf.begun_with(text)
+
     def read(self, id: str) -> Conversation | None:
         """One of them; ``None`` where it was deleted, is private, or holds nothing yet."""
         info = self._tree.shelf.info(id)

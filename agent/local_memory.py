@@ -83,6 +83,12 @@ class LocalMemory:
             self._timer.daemon = True
             self._timer.start()
 
+    def ready(self) -> None:
+        """Open the store, so that the first recall need not; what is wrong with it is said there."""
+        if self._has_store() or self._has_notes():
+            with contextlib.suppress(MemoryRoomError):
+                self._recaller()
+
     def recall(
         self, query: str, history: Sequence[str], budget_tokens: int, deadline_s: float, session: str = ""
     ) -> tuple[list[Passage], list[str]]:
@@ -100,7 +106,7 @@ class LocalMemory:
                 previous=history,
                 deadline_s=deadline_s,
                 kinds=KINDS if self._past is not None else frozenset(KINDS) - {CONVERSATION},
-                hidden=ALWAYS_SHOWN | self._barred(recaller.store, session),
+                hidden=ALWAYS_SHOWN | self._barred(recaller.store, session, query),
             )
         except MemoryRoomError as error:
             return [], self._lines([f"Nothing was recalled: {error}"])
@@ -175,16 +181,22 @@ class LocalMemory:
         folder = self._data / NOTES
         return folder.is_dir() and next(folder.rglob("*.md"), None) is not None
 
-    def _barred(self, store: Store, session: str) -> frozenset[str]:
+    def _barred(self, store: Store, session: str, query: str) -> frozenset[str]:
         """Stored conversations that must not be recalled now: the one that is asked in, and what is private or gone.
 
-        The memory follows the tree a moment later; what a person marked private holds from that very moment.
+        The memory follows the tree a moment later; what a person marked private holds from that very moment. A
+        conversation that began with the same message would match best of all and tell nothing but what was answered
+        then: asking again would quote the model to itself, and the same seed would not give the same text.
         """
         if self._past is None:
             return frozenset()
         from memory.recall.conversations import stored_conversations
 
-        return frozenset(stored_conversations(store).keys() - self._past.known().keys()) | {session}
+        return (
+            frozenset(stored_conversations(store).keys() - self._past.known().keys())
+            | self._past.begun_with(query)
+            | {session}
+        )
 
     def _store(self) -> Store:
         with self._opening:

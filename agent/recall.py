@@ -63,6 +63,9 @@ class Memory(Protocol):
     def conversation_changed(self, session: str) -> None:
         """A conversation was written in, renamed, deleted, brought back or marked private; returns at once."""
 
+    def ready(self) -> None:
+        """Open what the first recall needs; called in a thread of its own while the engine loads."""
+
     def start(self) -> None:
         """Prepare in the background what makes recall better; for programs that live longer than one message."""
 
@@ -97,6 +100,9 @@ class NullMemory:
 
     def conversation_changed(self, session: str) -> None:
         """Nothing to remember."""
+
+    def ready(self) -> None:
+        """Nothing to open."""
 
     def start(self) -> None:
         """Nothing to prepare."""

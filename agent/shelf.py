@@ -104,6 +104,13 @@ class Shelf:
         rows = self._db.rows("SELECT id, updated FROM sessions WHERE deleted = 0 AND private = 0")
         return {row["id"]: row["updated"] for row in rows}
 
+    def begun_with(self, text: str) -> set[str]:
+        """The conversations that begin with this very message."""
+        rows = self._db.rows(
+            "SELECT DISTINCT session FROM nodes WHERE parent IS NULL AND role = 'user' AND text = ?", (storable(text),)
+        )
+        return {row["session"] for row in rows}
+
     def set_deleted(self, session: str, deleted: bool) -> None:
         """Delete a conversation; it can be brought back until the tree is closed."""
         self._db.write("UPDATE sessions SET deleted = ? WHERE id = ?", (int(deleted), session))

@@ -77,6 +77,13 @@ def test_a_conversation_is_not_recalled_into_itself(opened):
     assert recalled(fovea, fovea.session(first)) == ()
 
 
+def test_the_same_question_does_not_recall_its_own_earlier_answer(opened):
+    told_of_the_boat(opened)
+    with opened("I do not know.") as fovea:
+        first = recalled(fovea)
+    assert [p.text for p in recalled(opened("I do not know."))] == [p.text for p in first]
+
+
 def test_a_private_conversation_is_never_recalled(opened, folders):
     first = told_of_the_boat(opened)
     with opened("Nothing.") as fovea:
