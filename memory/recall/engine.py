@@ -23,7 +23,7 @@ from memory.recall import rank as ranking
 from memory.recall.around import score_around
 from memory.recall.languages import can_read
 from memory.recall.passages import build
-from memory.recall.question import Question, question
+from memory.recall.question import Question, is_small_talk, question
 from memory.recall.rank import Ranked
 from memory.recall.select import HEAD, diverse, relevant
 from memory.recall.terms import weigh_terms
@@ -126,7 +126,7 @@ class Recaller:
         began = time.monotonic()
         asked = question(query, previous)
         allowed = frozenset(kinds) & frozenset(KINDS)
-        if not asked.terms or not allowed or budget_tokens <= 0:
+        if not asked.terms or is_small_talk(query) or not allowed or budget_tokens <= 0:
             return Recall(query=asked.text)
         late = threading.Event()
 

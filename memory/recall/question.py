@@ -30,6 +30,19 @@ _PRONOUN = re.compile(
     r"он|она|оно|они|его|ее|её|их|ему|ей|им|это|этот|эта|эти|этого|этой|этих|тот|та|те|там)\b",
     re.IGNORECASE,
 )
+# Words of greeting, thanks, assent and leave. A message of nothing else asks for nothing that is written anywhere,
+# though past conversations are full of the same words.
+_TALK_ENGLISH = """
+hello hi hey howdy greetings morning evening afternoon night day good thanks thank thx cheers lot much please welcome
+bye goodbye later tomorrow ok okay yes yeah yep sure fine great nice cool well no nope sorry pardon right alright
+"""
+_TALK_RUSSIAN = """
+привет здравствуй здравствуйте приветик добрый доброе доброго доброй день дня утро утра вечер вечера ночи спокойной
+спасибо большое благодарю пожалуйста пока свидания встречи завтра да нет ага ладно хорошо окей понятно ясно отлично
+прости простите извини извините дела поживаешь
+"""
+_SMALL_TALK = frozenset(f"{_TALK_ENGLISH} {_TALK_RUSSIAN}".split())
+_HOW_ARE_YOU = re.compile(r"^\W*(and )?how (do you do|are you( doing)?( today)?|is it going)\W*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,15 @@ def hangs_on_context(message: str) -> bool:
     if short and (_OPENING.match(message) or _PRONOUN.search(message)):
         return True
     return bool(_OPENING.match(message) and _PRONOUN.search(message) and count <= 2 * FEW_WORDS)
+
+
+def is_small_talk(message: str) -> bool:
+    """Whether a message is a greeting, thanks or the like and nothing else: then nothing should be recalled."""
+    if _HOW_ARE_YOU.match(message):
+        return True
+    words = [word.casefold() for word in _WORD.findall(message)]
+    content = [word for word in words if word not in STOP_WORDS]
+    return bool(set(words) & _SMALL_TALK) and all(word in _SMALL_TALK for word in content)
 
 
 def _first(terms: dict[str, float]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memory.recall.question import MAX_TERMS, question
+from memory.recall.question import MAX_TERMS, is_small_talk, question
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,37 @@ def test_without_earlier_messages_nothing_is_added() -> None:
 
 def test_a_pasted_page_is_bounded() -> None:
     assert len(question(" ".join(f"word{number}" for number in range(1000))).terms) <= MAX_TERMS
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "hello",
+        "Hi!",
+        "Good morning",
+        "thanks a lot",
+        "Thank you, fine",
+        "how do you do?",
+        "ok",
+        "Привет!",
+        "до свидания",
+    ],
+)
+def test_greetings_and_thanks_ask_for_nothing(message: str) -> None:
+    assert is_small_talk(message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "and then?",
+        "where is it",
+        "good restaurants",
+        "thanks, and where is my key?",
+        "Привет, где ключ?",
+        "hello world",
+    ],
+)
+def test_a_question_is_no_small_talk(message: str) -> None:
+    assert not is_small_talk(message)
