@@ -72,12 +72,14 @@ def filled(folder: Path, chunks: int, source: Path | None) -> Store:
     """A base of so many chunks with random vectors, kept for the next run."""
     store = Store(folder)
     number = len(store.documents())
+    held = store.stats().chunks
     for text in texts(source):
-        if store.stats().chunks >= chunks:
+        if held >= chunks:
             break
         number += 1
         info = DocumentInfo(title=f"{number}.md")
-        store.put_pieces("file", f"/docs/{number}.md", chunk_text(text, "markdown"), info, titled=False)
+        pieces = chunk_text(text, "markdown")
+        held += store.put_pieces("file", f"/docs/{number}.md", pieces, info, titled=False).new_chunks
     embedder = Fixed()
     while waiting := store.pending(embedder.name, 2048):
         rows = embedder.encode([chunk.text for chunk in waiting])

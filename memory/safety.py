@@ -156,27 +156,32 @@ def quotable(text: str) -> Cleaned:
     """
     cleaned = clean(text)
     result, removed = cleaned.text, Counter(cleaned.removed)
-    while (found := _REMOTE_IMAGE.subn(r"(image: \1)", result))[1]:  # taking one out may uncover the one around it
+    while (
+        "](" in result and (found := _REMOTE_IMAGE.subn(r"(image: \1)", result))[1]
+    ):  # taking one out may uncover the one around it
         result = found[0]
         removed["image"] += found[1]
-    for kind, pattern, replacement in _NEUTRALISE:
+    for kind, marks, pattern, replacement in _NEUTRALISE:
+        if not any(mark in result for mark in marks):
+            continue
         result, count = pattern.subn(replacement, result)
         if count:
             removed[kind] += count
     return Cleaned(result, dict(removed))
 
 
-_NEUTRALISE: tuple[tuple[str, re.Pattern[str], str], ...] = (
-    ("image", _LIVE_TAG, "‹"),
-    ("token", _ANGLE_TOKEN, "‹"),
-    ("token", _PIPE_CLOSE, r"\1›"),
-    ("token", _SQUARE_TOKEN, "("),
+# Kind, characters without one of which the pattern cannot match, pattern, replacement.
+_NEUTRALISE: tuple[tuple[str, str, re.Pattern[str], str], ...] = (
+    ("image", "<", _LIVE_TAG, "‹"),
+    ("token", "<＜", _ANGLE_TOKEN, "‹"),
+    ("token", "|｜", _PIPE_CLOSE, r"\1›"),
+    ("token", "[", _SQUARE_TOKEN, "("),
     # At the head of a line a number in brackets is a passage's label; inside a line it is a citation, or code's index.
-    ("label", _LABEL_AT_START, r"\1(\2)"),
-    ("label", _DOUBLE_LABEL, r"(\1)"),
-    ("label", _LABEL, r"[ \1 ]"),
-    ("header", _HEADER, r"\1 –"),
-    ("role", _ROLE_LINE, r"\1› \2"),
+    ("label", "[［【", _LABEL_AT_START, r"\1(\2)"),
+    ("label", "[［【", _DOUBLE_LABEL, r"(\1)"),
+    ("label", "[［【", _LABEL, r"[ \1 ]"),
+    ("header", ":：", _HEADER, r"\1 –"),
+    ("role", ":：", _ROLE_LINE, r"\1› \2"),
 )
 
 

@@ -12,16 +12,19 @@ The index already holds every chunk's terms, so nothing is tokenised again here.
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from memory.recall.terms import Terms
 from memory.recall.values import Tuning
+from memory.store import WordTable
 from memory.store.schema import KIND_BITS
 
 _VARIABLES = 500
-Known = Callable[[Sequence[str], Sequence[int]], dict[int, tuple[int, dict[str, int]]] | None]
+Known = Callable[[Sequence[str], Sequence[int]], WordTable | None]
 """Terms and chunk ids to each chunk's length and counts; None where that is not in memory."""
 
 
@@ -48,68 +51,72 @@ def score_around(
 
     Args:
         connection: the store's.
-        chunk_ids: the candidates.
+        chunk_ids: the candidates, each once.
         terms: the question's terms with their weights.
         tuning: field weights and BM25's constants.
         bits: kinds that may be searched; neighbours come from documents of these kinds that are not private.
-        known: counts terms in chunks where the store has that in memory (``Store.word_frequencies``).
+        known: counts terms in chunks where the store has that in memory (``Store.word_table``).
 
     Returns:
         Score and coverage for every candidate that still exists.
     """
-    neighbours = _neighbours(connection, chunk_ids, len(tuning.near), bits)
-    wanted = set(chunk_ids) | {other for near in neighbours.values() for _, other in near}
-    counted = known(list(terms.weights), list(wanted)) if known is not None else None
-    if counted is None:
-        counted = {chunk_id: _count(text, terms.weights) for chunk_id, text in _texts(connection, wanted).items()}
-    lengths: dict[int, float] = {}
-    frequencies: dict[int, dict[str, float]] = {}
-    for chunk_id in chunk_ids:
-        if chunk_id not in counted:
-            continue
-        frequency: dict[str, float] = defaultdict(float)
-        length = 0.0
-        for weight, other in [(1.0, chunk_id), *((tuning.near[d - 1], o) for d, o in neighbours.get(chunk_id, ()))]:
-            if other not in counted:
-                continue
-            words, counts = counted[other]
-            length += weight * words
-            for term, count in counts.items():
-                frequency[term] += weight * count
-        frequencies[chunk_id], lengths[chunk_id] = frequency, length
-    mean = sum(lengths.values()) / len(lengths) if lengths else 1.0
-    return {
-        chunk_id: _score(frequency, counted[chunk_id][1], lengths[chunk_id] / (mean or 1.0), terms, tuning)
-        for chunk_id, frequency in frequencies.items()
-    }
+    names = list(terms.weights)
+    near = _neighbours(connection, chunk_ids, len(tuning.near), bits)
+    wanted = list(dict.fromkeys([*chunk_ids, *(other for _, _, other in near)]))
+    table = known(names, wanted) if known is not None else None
+    if table is None:
+        table = _counted(connection, names, wanted)
+    if not table.ids:
+        return {}
+    at = {chunk_id: row for row, chunk_id in enumerate(table.ids)}
+    here = [chunk_id for chunk_id in chunk_ids if chunk_id in at]
+    place = {chunk_id: number for number, chunk_id in enumerate(here)}
+    own = [at[chunk_id] for chunk_id in here]
+    frequencies = table.counts[own].astype(np.float64)
+    lengths = table.lengths[own].astype(np.float64)
+    edges = [(place[one], at[other], tuning.near[d - 1]) for one, d, other in near if one in place and other in at]
+    if edges:
+        to, source, weight = (np.array(column) for column in zip(*edges, strict=True))
+        np.add.at(frequencies, to, weight[:, None] * table.counts[source])
+        np.add.at(lengths, to, weight * table.lengths[source])
+    return dict(zip(here, _scores(frequencies, table.counts[own], lengths, terms, tuning), strict=True))
 
 
-def _score(
-    frequency: Mapping[str, float], own: Mapping[str, int], relative_length: float, terms: Terms, tuning: Tuning
-) -> Around:
-    norm = tuning.k1 * (1 - tuning.b + tuning.b * relative_length)
-    score = sum(
-        terms.weights[term] * count * (tuning.k1 + 1) / (count + norm) for term, count in frequency.items() if count
-    )
-    whole = sum(terms.weights.values()) or 1.0
+def _scores(
+    frequencies: NDArray[np.float64],
+    own: NDArray[np.float32],
+    lengths: NDArray[np.float64],
+    terms: Terms,
+    tuning: Tuning,
+) -> list[Around]:
+    """BM25 over weighted frequencies, shape ``(chunks, terms)``, with the candidates' own mean length."""
+    weights = np.array(list(terms.weights.values()))
+    norm = tuning.k1 * (1 - tuning.b + tuning.b * lengths / (lengths.mean() or 1.0))
+    scores = (frequencies * (tuning.k1 + 1) / (frequencies + norm[:, None])) @ weights
+    whole = weights.sum() or 1.0
     direct = tuning.near[0] if tuning.near else 1.0
-    covered = sum(terms.weights[term] for term, count in frequency.items() if count >= direct)
-    return Around(score, covered / whole, sum(terms.weights[term] for term in own) / whole)
+    coverage = (frequencies >= direct) @ weights / whole
+    alone = (own > 0) @ weights / whole
+    return [Around(*row) for row in zip(scores.tolist(), coverage.tolist(), alone.tolist(), strict=True)]
 
 
-def _count(text: str, weights: Mapping[str, float]) -> tuple[int, dict[str, int]]:
-    """How many terms a text has, and how often each wanted one occurs."""
+def _counted(connection: sqlite3.Connection, names: Sequence[str], chunk_ids: Iterable[int]) -> WordTable:
+    """How many terms each chunk has, and how often each wanted one occurs, read from the word index."""
+    texts = _texts(connection, chunk_ids)
     # Searching in the string runs in C, ten times faster than splitting it; doubled blanks let neighbours both match.
-    padded = f" {text.replace(' ', '  ')} "
-    counts = {term: padded.count(f" {term} ") for term in weights}
-    return text.count(" ") + 1, {term: count for term, count in counts.items() if count}
+    padded = [f" {text.replace(' ', '  ')} " for text in texts.values()]
+    counts = [[text.count(f" {name} ") for name in names] for text in padded]
+    lengths = [text.count(" ") + 1 for text in texts.values()]
+    shape = (len(texts), len(names))
+    return WordTable(list(texts), np.array(lengths, np.float32), np.array(counts, np.float32).reshape(shape))
 
 
 def _neighbours(
     connection: sqlite3.Connection, chunk_ids: Sequence[int], reach: int, bits: int
-) -> dict[int, list[tuple[int, int]]]:
-    """For each chunk, ``(distance, other chunk)`` in its documents; a repeated text takes its first few places only."""
-    found: dict[int, list[tuple[int, int]]] = {}
+) -> list[tuple[int, int, int]]:
+    """``(chunk, distance, other chunk)`` in the chunk's documents; a repeated text takes its first few places only."""
+    found: list[tuple[int, int, int]] = []
+    taken: dict[int, int] = {}
     if not reach:
         return found
     kinds = _kinds_of(bits)
@@ -125,13 +132,14 @@ def _neighbours(
             f" WHERE p.chunk_id IN ({marks}) AND d.private = 0 AND d.kind IN ({kind_marks})"
         )
         for chunk_id, distance, other in connection.execute(query, (reach, reach, *block, *kinds)):
-            near = found.setdefault(int(chunk_id), [])
-            if len(near) < 2 * reach:
-                near.append((int(distance), int(other)))
+            count = taken.get(chunk_id, 0)
+            if count < 2 * reach:
+                taken[chunk_id] = count + 1
+                found.append((chunk_id, distance, other))
     return found
 
 
-def _texts(connection: sqlite3.Connection, chunk_ids: Iterable[int]) -> dict[int, str]:
+def _texts(connection: sqlite3.Connection, chunk_ids: Iterable[int]) -> Mapping[int, str]:
     """The stored terms of these chunks: title and headings, then the body."""
     ids = sorted(chunk_ids)
     texts: dict[int, str] = {}

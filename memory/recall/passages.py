@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from memory.notes.budget import estimate_tokens
 from memory.recall.rank import Ranked
@@ -14,6 +15,7 @@ from memory.store import Chunk, Placement, Source, Store
 LABEL_TOKENS = 12  # what "[1] (title)" takes beside the text
 SHORT = 320  # characters; a hit shorter than this is given its neighbours where the budget allows
 HEADER = "Passages:"
+READ_AT_ONCE = 16  # candidates whose texts are read with one query
 
 Count = Callable[[str], int]
 
@@ -52,6 +54,7 @@ def build(
     limit: int,
     count: Count = estimate_tokens,
     join: bool = True,
+    hidden: frozenset[str] = frozenset(),
 ) -> list[Passage]:
     """Turn chosen candidates into numbered passages that fit the budget.
 
@@ -65,18 +68,16 @@ def build(
         limit: most passages.
         count: counts tokens.
         join: whether neighbours are joined; measurements of the order switch it off.
+        hidden: documents, by uri, that are not quoted.
 
     Returns:
         Passages, best first.
     """
     drafts: list[_Draft] = []
     left = budget_tokens
-    for ranked in taken:
+    for draft in _drafts(store, taken, kinds, hidden):
         if len(drafts) >= limit or left <= LABEL_TOKENS:
             break
-        draft = _draft(store, ranked, kinds)
-        if draft is None:
-            continue
         beside = _beside(drafts, draft) if join else None
         cost = count(as_quotation(draft.text())) + (0 if beside else LABEL_TOKENS)
         if cost > left:
@@ -113,12 +114,23 @@ def _indented(text: str) -> str:
     return "\n ".join(line.rstrip() for line in as_quotation(text).split("\n"))
 
 
-def _draft(store: Store, ranked: Ranked, kinds: frozenset[str]) -> _Draft | None:
-    chunks = store.chunks([ranked.chunk_id])
-    if not chunks:
-        return None  # removed since the search
+def _drafts(store: Store, taken: Iterable[Ranked], kinds: frozenset[str], hidden: frozenset[str]) -> Iterator[_Draft]:
+    """Each candidate as a passage, read in blocks; those removed since the search are passed over."""
+    candidates = iter(taken)
+    while block := list(islice(candidates, READ_AT_ONCE)):
+        chunks = {chunk.id: chunk for chunk in store.chunks([ranked.chunk_id for ranked in block])}
+        for ranked in block:
+            chunk = chunks.get(ranked.chunk_id)
+            draft = _draft(chunk, ranked, kinds, hidden) if chunk else None
+            if draft is not None:
+                yield draft
+
+
+def _draft(chunk: Chunk, ranked: Ranked, kinds: frozenset[str], hidden: frozenset[str]) -> _Draft | None:
     open_sources = [
-        source for source in chunks[0].sources if source.document.kind in kinds and not source.document.private
+        source
+        for source in chunk.sources
+        if source.document.kind in kinds and not source.document.private and source.document.uri not in hidden
     ]
     if not open_sources:
         return None
@@ -131,7 +143,7 @@ def _draft(store: Store, ranked: Ranked, kinds: frozenset[str]) -> _Draft | None
             if other.document.id != source.document.id
         )
     )
-    return _Draft(source, [(source.placement, chunks[0].text)], ranked.scores, also, (ranked.chunk_id,))
+    return _Draft(source, [(source.placement, chunk.text)], ranked.scores, also, (ranked.chunk_id,))
 
 
 def _beside(drafts: Sequence[_Draft], draft: _Draft) -> _Draft | None:

@@ -13,14 +13,11 @@ reciprocal ranks on every set at hand; Bruch, Gai and Ingber (2023) found the sa
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from memory.recall.around import Around
-from memory.recall.values import Scores, Tuning, Vector
+from memory.recall.values import Scores, Tuning
 from memory.store import Hit
 
 _VARIABLES = 500
@@ -82,21 +79,6 @@ def relevance(around: Around, cosine: float | None) -> float:
         return _sigmoid(intercept + coverage * around.coverage + own * around.own)
     intercept, coverage, own, meaning = RELEVANCE_BOTH
     return _sigmoid(intercept + coverage * around.coverage + own * around.own + meaning * cosine)
-
-
-def read_vectors(connection: sqlite3.Connection, model: str, chunk_ids: Sequence[int]) -> dict[int, Vector]:
-    """The stored unit vectors of some chunks; chunks without one are missing."""
-    found: dict[int, Vector] = {}
-    for start in range(0, len(chunk_ids), _VARIABLES):
-        block = list(chunk_ids[start : start + _VARIABLES])
-        marks = ",".join("?" * len(block))
-        query = (
-            "SELECT chunk_id, vector FROM vectors WHERE model_id = (SELECT id FROM models WHERE name = ?)"  # noqa: S608
-            f" AND chunk_id IN ({marks})"
-        )
-        for chunk_id, blob in connection.execute(query, (model, *block)):
-            found[int(chunk_id)] = np.frombuffer(blob, "<f4")
-    return found
 
 
 def _blend(around: Mapping[int, Around], cosines: Mapping[int, float], tuning: Tuning) -> dict[int, float]:

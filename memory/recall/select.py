@@ -84,10 +84,13 @@ def _likeness(
         cosines: NDArray[np.float64] = (rows @ rows.T).astype(np.float64)
         return cosines
     words = [terms.get(chunk_id, frozenset()) for chunk_id in ids]
-    values = np.ones((count, count))
-    for row in range(count):
-        for column in range(row):
-            values[row, column] = values[column, row] = 0.5 + overlap(words[row], words[column]) / 2
+    columns = {word: column for column, word in enumerate(frozenset().union(*words))}
+    holds = np.zeros((count, len(columns)), np.float32)
+    for row, held in enumerate(words):
+        holds[row, [columns[word] for word in held]] = 1
+    common = (holds @ holds.T).astype(np.float64)
+    sizes = common.diagonal()
+    values: NDArray[np.float64] = 0.5 + common / np.maximum(sizes[:, None] + sizes - common, 1) / 2
     return values
 
 

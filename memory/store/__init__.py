@@ -14,6 +14,7 @@ from memory.store.values import (
     PutResult,
     Source,
     StoreStats,
+    WordTable,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "Source",
     "Store",
     "StoreStats",
+    "WordTable",
 ]

@@ -74,10 +74,10 @@ class VectorMatrix:
             if state is None or state.count == 0 or query.shape != (state.rows.shape[1],):
                 return []
             scores = state.rows[: state.count] @ query.astype(np.float32, copy=False)
-            allowed = (state.kinds[: state.count] & bits) != 0
-            scores = np.where(allowed, scores, -np.inf)
+            scores[(state.kinds[: state.count] & bits) == 0] = -np.inf
             best = top_rows(scores, limit)
-            return [Hit(int(state.ids[row]), float(scores[row])) for row in best if np.isfinite(scores[row])]
+            found = zip(state.ids[best].tolist(), scores[best].tolist(), strict=True)
+            return [Hit(chunk_id, score) for chunk_id, score in found if score > -np.inf]
 
     def vectors(self, chunk_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         """Return copies of the vectors of these chunks; chunks without one are missing."""
@@ -86,6 +86,11 @@ class VectorMatrix:
             if state is None:
                 return {}
             return {cid: state.rows[state.at[cid]].copy() for cid in chunk_ids if cid in state.at}
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the vectors are in memory."""
+        return self._state is not None
 
     def __len__(self) -> int:
         with self._lock:
@@ -194,6 +199,7 @@ def _blocks(ids: Sequence[int]) -> Iterable[Sequence[int]]:
 
 def top_rows(scores: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
     """Return the rows of the ``limit`` highest scores, best first, ties by row."""
-    rows = np.argpartition(-scores, limit)[:limit] if limit < len(scores) else np.arange(len(scores))
+    start = len(scores) - limit
+    rows = np.argpartition(scores, start)[start:] if start > 0 else np.arange(len(scores))
     order = np.lexsort((rows, -scores[rows]))
     return rows[order].astype(np.int64)

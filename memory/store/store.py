@@ -15,7 +15,18 @@ from memory.store import reads, writes
 from memory.store.database import Database, translated
 from memory.store.matrix import VectorMatrix, data_version
 from memory.store.schema import KIND_BITS, PRIVATE_BIT
-from memory.store.values import Chunk, Document, DocumentInfo, Hit, Piece, Placement, PutResult, Source, StoreStats
+from memory.store.values import (
+    Chunk,
+    Document,
+    DocumentInfo,
+    Hit,
+    Piece,
+    Placement,
+    PutResult,
+    Source,
+    StoreStats,
+    WordTable,
+)
 from memory.store.wordmatrix import WORTH_FROM, WordMatrix
 
 Vector = NDArray[np.float32]
@@ -176,12 +187,10 @@ class Store:
         with translated(self.database.path):
             return self._words.counts(terms)
 
-    def word_frequencies(
-        self, terms: Sequence[str], ids: Sequence[int]
-    ) -> dict[int, tuple[int, dict[str, int]]] | None:
+    def word_table(self, terms: Sequence[str], ids: Sequence[int]) -> WordTable | None:
         """Return the length of each chunk and how often it holds each term, where that is known without reading."""
         with translated(self.database.path):
-            return self._words.frequencies(terms, ids)
+            return self._words.table(terms, ids)
 
     def warm(self, model: str = "", *, worth_from: int = WORTH_FROM) -> None:
         """Read into memory what makes searches in a large store fast; seconds of work, for a background thread.
@@ -266,8 +275,11 @@ class Store:
         return int(row[0]) if row else 0
 
     def vectors_of(self, model: str, ids: Sequence[int]) -> dict[int, Vector]:
-        """Return the stored vectors of these chunks; chunks without one are missing."""
+        """Return the stored vectors of these chunks, from memory if there; chunks without one are missing."""
         with translated(self.database.path):
+            held = self._matrices.get(model)
+            if held is not None and held.loaded:
+                return held.vectors(ids)
             return reads.vectors_of(self.database.connection, model, ids)
 
     def vector_ids(self, model: str) -> list[int]:

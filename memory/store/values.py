@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from memory.chunking.values import Piece
 
 HEADING_SEPARATOR = " › "
@@ -92,6 +95,17 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class WordTable:
+    """How often some chunks hold some terms; a row a chunk that exists, a column a term."""
+
+    ids: list[int]
+    lengths: NDArray[np.float32]
+    """Terms in each chunk, title and headings included; shape ``(chunks,)``."""
+    counts: NDArray[np.float32]
+    """Shape ``(chunks, terms)``."""
+
+
+@dataclass(frozen=True, slots=True)
 class PutResult:
     """What one ``put`` changed."""
 
@@ -126,4 +140,5 @@ __all__ = [
     "PutResult",
     "Source",
     "StoreStats",
+    "WordTable",
 ]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from memory.store.database import Database
 from memory.store.matrix import changed_since, data_version, top_rows
 from memory.store.reads import chunk_kinds
-from memory.store.values import Hit
+from memory.store.values import Hit, WordTable
 from memory.store.writes import VARIABLES
 
 WORTH_FROM = 20_000
@@ -101,11 +101,11 @@ class WordMatrix:
             found = {term: _holders(state, term) for term in terms}
             return _total(state), {term: count for term, count in found.items() if count}
 
-    def frequencies(self, terms: Sequence[str], ids: Sequence[int]) -> dict[int, tuple[int, dict[str, int]]] | None:
+    def table(self, terms: Sequence[str], ids: Sequence[int]) -> WordTable | None:
         """Return for each chunk its length in terms and how often it holds each of these; None as above."""
         with self._lock:
             state = self._current()
-            return None if state is None else _frequencies(state, terms, ids)
+            return None if state is None else _table(state, terms, ids)
 
     def _current(self) -> _State | None:
         state = self._state
@@ -202,26 +202,24 @@ def _holders(state: _State, term: str) -> int:
     return held + sum(term in newcomer.counts for newcomer in state.newcomers.values())
 
 
-def _frequencies(state: _State, terms: Sequence[str], ids: Sequence[int]) -> dict[int, tuple[int, dict[str, int]]]:
+def _table(state: _State, terms: Sequence[str], ids: Sequence[int]) -> WordTable:
     wanted = np.asarray(ids, np.int64)
     at = np.minimum(np.searchsorted(state.ids, wanted), max(len(state.ids) - 1, 0))
     held = (state.ids[at] == wanted) & ~state.gone[at] if len(state.ids) else np.zeros(len(ids), np.bool_)
     chunk_rows = at[held].astype(np.int32)
-    found: list[tuple[int, dict[str, int]]] = [(int(length), {}) for length in state.lengths[chunk_rows].tolist()]
-    for term in terms:
+    late = [(chunk_id, state.newcomers[chunk_id]) for chunk_id in ids if chunk_id in state.newcomers]
+    counts = np.zeros((len(chunk_rows) + len(late), len(terms)), np.float32)
+    for column, term in enumerate(terms):
         number = state.terms.get(term)
-        if number is None:
-            continue
-        span = slice(int(state.starts[number]), int(state.starts[number + 1]))
-        rows = state.rows[span]
-        places = np.minimum(np.searchsorted(rows, chunk_rows), len(rows) - 1)
-        for index in np.flatnonzero(rows[places] == chunk_rows):
-            found[index][1][term] = int(state.counts[span][places[index]])
-    out = dict(zip(wanted[held].tolist(), found, strict=True))
-    for chunk_id in ids:
-        if (one := state.newcomers.get(chunk_id)) is not None:
-            out[chunk_id] = one.length, {term: one.counts[term] for term in terms if one.counts.get(term)}
-    return out
+        if number is not None:
+            span = slice(int(state.starts[number]), int(state.starts[number + 1]))
+            rows = state.rows[span]
+            places = np.minimum(np.searchsorted(rows, chunk_rows), len(rows) - 1)
+            counts[: len(chunk_rows), column] = np.where(rows[places] == chunk_rows, state.counts[span][places], 0)
+        for row, (_, one) in enumerate(late, len(chunk_rows)):
+            counts[row, column] = one.counts.get(term, 0)
+    lengths = np.concatenate([state.lengths[chunk_rows], np.array([one.length for _, one in late], np.float32)])
+    return WordTable([*wanted[held].tolist(), *(chunk_id for chunk_id, _ in late)], lengths, counts)
 
 
 def _search(state: _State, terms: Sequence[str], limit: int, bits: int) -> list[Hit]:
@@ -247,7 +245,9 @@ def _search(state: _State, terms: Sequence[str], limit: int, bits: int) -> list[
             if count := one.counts.get(term, 0):
                 late[chunk_id] += rarity * count * (_K1 + 1) / (count + _K1 * (1 - _B + _B * one.length / mean))
     scores[((state.kinds & bits) == 0) | state.gone] = 0.0
-    hits = [Hit(int(state.ids[row]), float(scores[row])) for row in top_rows(scores, limit) if scores[row] > 0]
+    matched = np.flatnonzero(scores > 0)  # a small part of all, so that only these are sorted
+    best = matched[top_rows(scores[matched], limit)]
+    hits = [Hit(*pair) for pair in zip(state.ids[best].tolist(), scores[best].tolist(), strict=True)]
     hits += [
         Hit(chunk_id, score) for chunk_id, score in late.items() if score > 0 and state.newcomers[chunk_id].kinds & bits
     ]
