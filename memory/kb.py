@@ -21,15 +21,14 @@ from memory.ingest.lock import writer_lock
 from memory.ingest.progress import Meter, Report
 from memory.ingest.watch import watched
 from memory.kb_values import Found, KnowledgeSettings, KnowledgeStatus, Waiting
-from memory.recall.text import query_terms
+from memory.recall.engine import Recaller
+from memory.recall.values import KINDS
 from memory.store import Chunk, Document, Hit, Placement, Store
 from memory.store.store import Vector, kind_bits
 from memory.store.verify import Verification, reindex_words, verify
 
 EXACT_UP_TO = 50_000
 """With ``auto``, chromadb is asked only beyond this many vectors: below, the exact product is as fast."""
-_RRF = 60
-_DEPTH = 50
 
 
 class KnowledgeBase:
@@ -163,30 +162,27 @@ class KnowledgeBase:
         wait: bool = True,
         meaning: bool = True,
     ) -> tuple[list[Found], str]:
-        """Search by words and by meaning, fused by reciprocal rank (Cormack et al. 2009, k = 60).
+        """Search as recall does, but whatever is found is shown: the person judges what is relevant.
 
         Args:
             query: Any language.
-            limit: How many passages.
+            limit: How many chunks; nearly the same text is shown once.
             kinds: Kinds of documents; all for None.
             wait: Whether to wait for the embedding model; otherwise words alone answer until it is ready.
             meaning: Whether to search by meaning at all.
 
         Returns:
-            Passages, best first, and a note for the person where search went by words only.
+            Chunks, best first, and a note for the person where search went by words only.
         """
-        words = self.store.search_words(query_terms(query), _DEPTH, kinds)
-        vectors, note = self._by_meaning(query, kinds, wait) if meaning else ([], "")
-        ranks = [{hit.chunk_id: rank for rank, hit in enumerate(hits, 1)} for hits in (words, vectors)]
-        scores = {
-            chunk_id: sum(1.0 / (_RRF + route[chunk_id]) for route in ranks if chunk_id in route)
-            for chunk_id in {**ranks[0], **ranks[1]}
-        }
-        best = sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id))[:limit]
-        return [
-            Found(chunk, scores[chunk.id], ranks[0].get(chunk.id), ranks[1].get(chunk.id))
-            for chunk in self.store.chunks(best)
-        ], note
+        embedder, note = self._embedder_to_ask(wait) if meaning else (None, "")
+        recaller = Recaller(self.store, (lambda: embedder) if embedder is not None else None)
+        try:
+            ranked, notices = recaller.search(query, limit, kinds=KINDS if kinds is None else kinds)
+        finally:
+            recaller.close()
+        scores = {one.chunk_id: one.scores for one in ranked}
+        found = [Found(chunk, scores[chunk.id]) for chunk in self.store.chunks(list(scores))]
+        return found, note or " ".join(notices)
 
     def documents(self) -> list[Document]:
         """Return the files and pages of the knowledge base."""
@@ -290,19 +286,17 @@ class KnowledgeBase:
             self._index = ChromaIndex(self.store, self.model, server=server)
         return self._index
 
-    def _by_meaning(self, query: str, kinds: Sequence[str] | None, wait: bool) -> tuple[list[Hit], str]:
+    def _embedder_to_ask(self, wait: bool) -> tuple[Embedder | None, str]:
+        """The embedding model, or why there is none to ask."""
         if self.settings.model == "none":
-            return [], "no embedding model is set; found by words"
+            return None, "no embedding model is set; found by words"
         if not self.store.count_vectors(self.model):
-            return [], "nothing is embedded yet; found by words"
+            return None, "nothing is embedded yet; found by words"
         try:
             ready: Embedder | None = self.embedder.wait() if wait else self.embedder.get()
         except EmbeddingError as error:
-            return [], f"found by words: {error}"
-        if ready is None:
-            return [], "the embedding model is still being loaded; found by words"
-        vector = ready.encode_query(query)
-        return self.store.search_vectors(vector, _DEPTH, kinds, model=ready.name), ""
+            return None, f"found by words: {error}"
+        return ready, "" if ready is not None else "the embedding model is still being loaded; found by words"
 
     @contextmanager
     def _writing(self, purpose: str, control: Control, waiting: Waiting | None) -> Iterator[None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from memory.chroma_index import IndexState
 from memory.embed import DEFAULT_MODEL
+from memory.recall.values import Scores
 from memory.store import Chunk, StoreStats
 
 
@@ -22,12 +23,10 @@ class KnowledgeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A passage with its rank by each route (1 is best; None where that route did not find it)."""
+    """A chunk and how it fared."""
 
     chunk: Chunk
-    score: float
-    word_rank: int | None
-    vector_rank: int | None
+    scores: Scores
 
 
 @dataclass(slots=True)

@@ -147,9 +147,10 @@ def show_found(found: list[Found], note: str, as_json: bool) -> None:
         rows = [
             {
                 "text": one.chunk.text,
-                "score": one.score,
-                "word_rank": one.word_rank,
-                "vector_rank": one.vector_rank,
+                "score": one.scores.fused,
+                "relevance": one.scores.relevance,
+                "words": one.scores.words,
+                "meaning": one.scores.meaning,
                 "sources": [place_json(source.document, source.placement) for source in one.chunk.sources],
             }
             for one in found
@@ -162,8 +163,9 @@ def show_found(found: list[Found], note: str, as_json: bool) -> None:
         click.echo("Nothing found.")
     for number, one in enumerate(found, 1):
         routes = [
-            f"words #{one.word_rank}" if one.word_rank else "",
-            f"meaning #{one.vector_rank}" if one.vector_rank else "",
+            f"{one.scores.relevance:.0%} likely to matter",
+            f"words {one.scores.words:.1f}" if one.scores.words is not None else "",
+            f"meaning {one.scores.meaning:.2f}" if one.scores.meaning is not None else "",
         ]
         source = one.chunk.sources[0]
         more = f"  (+{len(one.chunk.sources) - 1} more places)" if len(one.chunk.sources) > 1 else ""

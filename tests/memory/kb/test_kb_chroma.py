@@ -173,7 +173,7 @@ def test_the_knowledge_base_searches_through_it_when_asked_to(open_base: Opener,
     base.add([str(docs)])
     assert base.open_index().usable and base.store.vector_route is not None
     found, _ = base.search("words of document number 3")
-    assert "number 3" in found[0].chunk.text and found[0].vector_rank == 1
+    assert "number 3" in found[0].chunk.text and found[0].scores.meaning is not None
     assert base.rebuild().count == 5
 
 
@@ -217,7 +217,7 @@ def test_a_server_takes_the_place_of_the_folder_by_one_setting(server: str, open
     assert state.usable and state.count == 5, state.reason
     assert not (base.folder / "chroma").exists()
     found, _ = base.search("words of document number 2")
-    assert "number 2" in found[0].chunk.text and found[0].vector_rank == 1
+    assert "number 2" in found[0].chunk.text and found[0].scores.meaning is not None
     (docs / "2.md").unlink()
     base.refresh()
     assert base.open_index().count == 4
@@ -229,4 +229,4 @@ def test_a_server_that_is_away_is_said_and_search_goes_on(open_base: Opener, doc
     base.add([str(docs)])
     state = base.open_index()
     assert not state.usable and state.reason
-    assert base.search("unmistakable words")[0][0].vector_rank == 1
+    assert base.search("unmistakable words")[0][0].scores.meaning is not None

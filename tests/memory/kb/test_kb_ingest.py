@@ -158,11 +158,11 @@ def test_words_find_before_anything_is_embedded(open_base: Opener, docs: Path) -
     outcome = base.add([str(docs)], embed=False)
     assert outcome.pending == 1
     found, note = base.search("unmistakable")
-    assert found[0].word_rank == 1 and found[0].vector_rank is None
+    assert found[0].scores.words is not None and found[0].scores.meaning is None
     assert "nothing is embedded yet" in note
     base.embed()
     found, note = base.search("unmistakable")
-    assert found[0].vector_rank == 1 and not note
+    assert found[0].scores.meaning is not None and not note
 
 
 def test_another_model_embeds_anew_while_words_go_on_finding(open_base: Opener, docs: Path) -> None:
