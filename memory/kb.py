@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from memory import ingest
-from memory.chroma_index import ChromaIndex, IndexState
+from memory.chroma_index import IndexState
 from memory.embed import BackgroundEmbedder, Embedder, SentenceEmbedder, identity
 from memory.errors import EmbeddingError, MemoryRoomError
 from memory.ingest import Control, Outcome
 from memory.ingest.lock import writer_lock
-from memory.ingest.progress import Meter, Report
+from memory.ingest.progress import counted
 from memory.ingest.watch import watched
+from memory.kb_index import DerivedIndex
 from memory.kb_values import Found, KnowledgeSettings, KnowledgeStatus, Waiting
 from memory.recall.engine import Recaller
 from memory.recall.values import KINDS
-from memory.store import Chunk, Document, Hit, Placement, Store
-from memory.store.store import Vector, kind_bits
+from memory.store import Chunk, Document, Placement, Store
 from memory.store.verify import Verification, reindex_words, verify
-
-EXACT_UP_TO = 50_000
-"""With ``auto``, chromadb is asked only beyond this many vectors: below, the exact product is as fast."""
 
 
 class KnowledgeBase:
@@ -56,7 +53,7 @@ class KnowledgeBase:
         self._owns_store = store is None
         self.embedder = embedder or BackgroundEmbedder(lambda: SentenceEmbedder(self.settings.model))
         self._given = embedder is not None
-        self._index: ChromaIndex | None = None
+        self._index = DerivedIndex(self.store, self.settings.index, lambda: self.model)
         self._background: threading.Thread | None = None
         self._stop = threading.Event()
 
@@ -129,16 +126,13 @@ class KnowledgeBase:
         """
         how = control or Control()
         with self._writing("kb rebuild", how, waiting):
-            reindex_words(self.store.database, _counted("indexing words", how.report))
+            reindex_words(self.store.database, counted("indexing words", how.report))
             if vectors and self.model:
                 self.store.drop_vectors(self.model)
             if self.model and (vectors or self.store.count_pending(self.model)):
                 ingest.embed_pending(self.store, self.embedder.wait(), report=how.report, cancelled=how.cancelled)
             self.store.database.checkpoint()
-        index = self._chroma()
-        if index is None:
-            return IndexState(False, "search is exact; no chromadb index is wanted at this size")
-        return index.rebuild(_counted("indexing vectors", how.report))
+        return self._index.rebuild(counted("indexing vectors", how.report))
 
     def verify(self, *, repair: bool = True, read_data: bool = True, waiting: Waiting | None = None) -> Verification:
         """Check the store against itself and repair what can be derived again."""
@@ -211,7 +205,7 @@ class KnowledgeBase:
             model=model,
             pending=pending,
             roots=[str(root) for root in ingest.roots(self.store)],
-            index=self._index.state if self._index else IndexState(False, "search is exact in this process"),
+            index=self._index.state,
             folder=str(self.folder),
             notes=notes,
         )
@@ -237,9 +231,7 @@ class KnowledgeBase:
         self._stop.set()
         if self._background is not None:
             self._background.join(timeout=30)
-        if self._index is not None:
-            self._index.close()
-        self.store.vector_route = None
+        self._index.close()
         if self._owns_store:
             self.store.close()
 
@@ -262,29 +254,7 @@ class KnowledgeBase:
 
     def open_index(self) -> IndexState:
         """Open the chromadb index and bring it up to date; search goes on exactly meanwhile."""
-        index = self._chroma()
-        if index is None:
-            return IndexState(False, "search is exact; no chromadb index is wanted at this size")
-        state = index.sync(cancelled=self._stop.is_set)
-        if state.usable:
-            self.store.vector_route = self._route
-        return state
-
-    def _route(self, model: str, query: Vector, limit: int, bits: int) -> list[Hit] | None:
-        index = self._index
-        return index.search(query, limit, bits) if index is not None and model == self.model else None
-
-    def _chroma(self) -> ChromaIndex | None:
-        """Return the index object where the settings and the size call for one."""
-        how = self.settings.index
-        if how == "exact" or not self.model:
-            return None
-        if how == "auto" and self.store.count_vectors(self.model) <= EXACT_UP_TO:
-            return None
-        if self._index is None:
-            server = how if how.startswith(("http://", "https://")) else ""
-            self._index = ChromaIndex(self.store, self.model, server=server)
-        return self._index
+        return self._index.open(self._stop.is_set)
 
     def _embedder_to_ask(self, wait: bool) -> tuple[Embedder | None, str]:
         """The embedding model, or why there is none to ask."""
@@ -337,20 +307,3 @@ class KnowledgeBase:
         if not self.store.count_pending(self.model):
             self.store.drop_models(keep=self.model)
         return done
-
-
-def _counted(phase: str, report: Report | None) -> Callable[[int, int], None] | None:
-    """Turn counts into progress reports."""
-    if report is None:
-        return None
-    meter: list[Meter] = []
-
-    def told(done: int, total: int) -> None:
-        if not meter:
-            meter.append(Meter(phase, total, report))
-        meter[0].advance(done - meter[0].done)
-
-    return told
-
-
-__all__ = ["Found", "KnowledgeBase", "KnowledgeSettings", "KnowledgeStatus", "Waiting", "kind_bits"]

@@ -70,3 +70,21 @@ class Outcome:
     cancelled: bool = False
     note: str = ""
     """Why nothing was embedded, where that was not by choice."""
+
+
+Counted = Callable[[int, int], None]
+"""Told how many of how many are done."""
+
+
+def counted(phase: str, report: Report | None) -> Counted | None:
+    """Turn counts into progress reports."""
+    if report is None:
+        return None
+    meter: list[Meter] = []
+
+    def told(done: int, total: int) -> None:
+        if not meter:
+            meter.append(Meter(phase, total, report))
+        meter[0].advance(done - meter[0].done)
+
+    return told

@@ -20,7 +20,7 @@ from tui.render.harmless import harmless, one_line
 
 if TYPE_CHECKING:
     from memory.ingest import Outcome, Progress
-    from memory.kb import Found, KnowledgeStatus
+    from memory.kb_values import Found, KnowledgeStatus
     from memory.store import Chunk, Document, Placement
 
 SHOWN = 20
@@ -164,7 +164,7 @@ def show_found(found: list[Found], note: str, as_json: bool) -> None:
     for number, one in enumerate(found, 1):
         routes = [
             f"{one.scores.relevance:.0%} likely to matter",
-            f"words {one.scores.words:.1f}" if one.scores.words is not None else "",
+            "words" if one.scores.words is not None else "",
             f"meaning {one.scores.meaning:.2f}" if one.scores.meaning is not None else "",
         ]
         source = one.chunk.sources[0]

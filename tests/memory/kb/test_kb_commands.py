@@ -28,7 +28,7 @@ def test_the_life_of_a_document(docs: Path) -> None:
     assert added.exit_code == 0 and "1 added" in added.output
     assert str(path) in run("list").output
     found = run("search", "unmistakable", "--words-only")
-    assert f"[1] {path}:1" in found.output and "words #1" in found.output
+    assert f"[1] {path}:1" in found.output and "· words" in found.output
     shown = run("show", path)
     assert "unmistakable words" in shown.output and "1 chunks" in shown.output
     path.write_text("# Gate\n\nother words\n", encoding="utf-8")
