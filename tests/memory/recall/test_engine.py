@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 
 from memory.errors import EmbeddingError
+from memory.recall.around import score_around
 from memory.recall.conversations import Turn, forget_conversations, index_conversation, stored_conversations
 from memory.recall.engine import Recaller, recall
 from memory.recall.languages import can_read
 from memory.recall.passages import numbered
+from memory.recall.question import question
+from memory.recall.terms import weigh_terms
 from memory.recall.values import Tuning
 from memory.recall.worker import Worker
-from memory.store import Store
+from memory.store import DocumentInfo, Piece, Store
+from memory.store.store import kind_bits
 from tests.memory.recall.fakes import TopicEmbedder
 
 PLENTY = 1000
@@ -414,3 +418,39 @@ def test_a_worker_tells_results_and_errors_and_may_be_used_again_after_closing()
     worker.close()
     assert worker.submit(lambda: 2).result(10) == 2
     worker.close()
+
+
+def test_what_is_hidden_does_not_let_others_in(store: Store) -> None:
+    fill(store)
+    store.put_document("note", "MEMORY.md", "Memory", "The harvest festival of Groningen begins on the third of May.")
+    store.put_document("file", "/fair.txt", "Fair", "A festival of kites was held in Groningen.", format="text")
+    asked = "When does the harvest festival of Groningen begin?"
+    recaller = Recaller(store)
+    shown = recaller.recall(asked, PLENTY, hidden=frozenset())
+    assert [passage.uri for passage in shown.passages] == ["MEMORY.md", "/fair.txt"]
+    assert recaller.recall(asked, PLENTY).passages == (), "by itself the fair is not relevant enough"
+
+
+def test_a_chunk_that_an_open_document_holds_too_is_quoted_from_that_one(store: Store) -> None:
+    text = "Tom the tabby sleeps on the red sofa every afternoon."
+    store.put_document("note", "MEMORY.md", "Cats", text)
+    store.put_document("file", "/cats.txt", "Cats", text, format="text")
+    passage, *others = recall("Where does Tom the tabby sleep?", PLENTY, store=store).passages
+    assert (passage.uri, others) == ("/cats.txt", [])
+
+
+def test_counts_in_memory_give_the_scores_of_the_word_index(store: Store) -> None:
+    fill(store)
+    pieces = [Piece(f"Tom met cat {n} {'again ' * n}", 50 * n, 50 * n + 40, (), n + 1) for n in range(9)]
+    store.put_pieces("file", "/long.md", pieces, DocumentInfo(title="Long"))
+    store.warm(worth_from=0)
+    store.put_document("file", "/late.txt", "Late", "Tom the tabby came too late, Tom did.", format="text")
+    terms = weigh_terms(store, question("Where does Tom the tabby cat sleep?").terms, 14)
+    ids = [chunk.id for document in store.documents() for _, chunk in store.document_chunks(document.id)]
+    connection, bits = store.database.connection, kind_bits(None)
+    read = score_around(connection, ids, terms, Tuning(), bits)
+    held = score_around(connection, [*ids, 10_000], terms, Tuning(), bits, store.word_table)
+    assert store.word_table(list(terms.weights), ids) is not None and len(held) == len(ids) > 10
+    for chunk_id, one in read.items():
+        assert held[chunk_id].score == pytest.approx(one.score)
+        assert (held[chunk_id].coverage, held[chunk_id].own) == pytest.approx((one.coverage, one.own))
