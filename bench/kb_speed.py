@@ -198,7 +198,12 @@ def ingest(options: argparse.Namespace) -> dict[str, object]:
                 outcome = base.add([str(docs)])
                 rates["kb add"].append(round(outcome.embedded / (time.perf_counter() - began), 2))
     ratio = [b / a for a, b in zip(rates["bare"], rates["kb add"], strict=True)]
-    return {"chunks": len(pieces), "chunks a second": rates, "kb add / bare": round(statistics.median(ratio), 3)}
+    return {
+        "chunks": len(pieces),
+        "chunks a second": rates,
+        "kb add / bare": round(statistics.median(ratio), 3),
+        "peak resident MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+    }
 
 
 def memory(options: argparse.Namespace) -> dict[str, object]:
