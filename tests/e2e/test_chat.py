@@ -14,7 +14,9 @@ import pyte
 import pytest
 
 WIDTH, HEIGHT = 100, 30
-PATIENCE = 90.0
+CLOSER, QUIT, SWITCH_FOCUS, ACCEPT, TREE = "\x12", "\x11", "\x14", "\x13", "\x1bOS"
+"""Ctrl+R, Ctrl+Q, Ctrl+T, Ctrl+S, F4."""
+PATIENCE = 12.0
 """Seconds; conditions are awaited, so a fast machine is not kept waiting."""
 
 
@@ -61,6 +63,11 @@ class Terminal:
         self.until(lambda shown: text in shown, f"the typed {text!r}")
         self.child.send("\r")
 
+    def press(self, key: str, condition, what: str) -> None:
+        """One key, and what it brings."""
+        self.child.send(key)
+        self.until(condition, what)
+
     def ended(self) -> int | None:
         end = time.monotonic() + PATIENCE
         while self.child.isalive() and time.monotonic() < end:
@@ -82,31 +89,58 @@ def terminal(program) -> Iterator[type[Terminal]]:
         one.child.close(force=True)
 
 
-def replies(program) -> list[tuple[str, str]]:
+def stored(program, query: str) -> list[tuple]:
     with closing(sqlite3.connect(f"file:{program.data}/conversations.sqlite?mode=ro", uri=True)) as connection:
-        return connection.execute("SELECT tier, status FROM nodes WHERE role = 'assistant' ORDER BY id").fetchall()
+        return connection.execute(query).fetchall()
+
+
+def replies(program) -> list[tuple[str, str]]:
+    return stored(program, "SELECT tier, status FROM nodes WHERE role = 'assistant' ORDER BY id")
 
 
 @pytest.mark.slow
-def test_ask_look_closer_kill_and_resume(program, terminal):
+def test_the_built_in_model_asked_looked_closer_picked_branched_killed_and_resumed(program, terminal):
+    program.model = "pocket"
     one = terminal()
     one.until(lambda text: "16-bit ready" in text, "the ladder")
     one.type("Hello there")
     one.until(lambda text: replies(program) == [("4-bit", "done")], "the reply")
     one.settled()
-    one.child.send("\x12")  # Ctrl+R
+    one.child.send(CLOSER)
     one.until(lambda text: replies(program) == [("4-bit", "done"), ("8-bit", "done")], "the closer look")
-    one.until(lambda text: "8-bit" in text, "the tier of the closer look")
+    one.settled()
+
+    one.child.send(SWITCH_FOCUS)
+    one.press("n", lambda text: "that many from the speaking tier" in text, "the question how many")
+    one.press("2", lambda text: [status for _, status in replies(program)] == ["done"] * 4, "two continuations")
+    one.settled()
+    one.press("3", lambda text: "Picked and kept as a preference" in text, "the pick")
+    hello, _, _, third, _ = [number for (number,) in stored(program, "SELECT id FROM nodes ORDER BY id")]
+    assert stored(program, "SELECT chosen, blind FROM picks") == [(third, 0)]
+    assert stored(program, "SELECT head FROM sessions") == [(third,)], "the conversation goes on from the picked one"
+
+    one.press("k", lambda text: "reply again" in text, "the keys of a message of the person")
+    one.press("e", lambda text: "it becomes a branch" in text, "the message in a window")
+    one.child.send(" again")
+    one.until(lambda text: "Hello there again" in text, "the edited message")
+    one.press(ACCEPT, lambda text: [status for _, status in replies(program)] == ["done"] * 5, "the branch's reply")
+    one.settled()
+    (first, none), (second, beside) = stored(program, "SELECT id, parent FROM nodes WHERE role = 'user' ORDER BY id")
+    assert (first, none, beside) == (hello, None, None), "the edited message stands beside the first, not below it"
+    one.press(TREE, lambda text: "7 messages, 5 branches" in text, "the tree")
     one.child.kill(signal.SIGKILL)
     one.ended()
     for host in program.hosts():
         host.wait(30)
+
     two = terminal("--session", "last")
-    two.until(lambda text: "Hello there" in text, "the old conversation")
-    two.type("And again")
-    two.until(lambda text: len(replies(program)) == 3 and replies(program)[-1][1] == "done", "the next reply")
+    two.until(lambda text: "Hello there again" in text, "the branch")
+    two.type("And now")
+    two.until(lambda text: len(replies(program)) == 6 and replies(program)[-1][1] == "done", "the next reply")
     two.settled()
-    two.child.send("\x11")  # Ctrl+Q
+    ((above,),) = stored(program, "SELECT parent FROM nodes WHERE text = 'And now'")
+    assert stored(program, f"SELECT parent FROM nodes WHERE id = {above}") == [(second,)], "it goes on in the branch"
+    two.child.send(QUIT)
     assert two.ended() == 0
     assert program.hosts() == []
 

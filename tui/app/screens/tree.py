@@ -89,8 +89,8 @@ class TreeScreen(Panel[int]):
         ids = [branch.node.id for branch in self._branches]
         if ids:
             options.highlighted = ids.index(wanted) if wanted in ids else len(ids) - 1
-        leaves = sum(branch.guide.endswith(("├ ", "└ ")) for branch in self._branches)
-        forked = f", {plural(leaves, 'branch', 'branches')}" if leaves else ""
+        ends = len(set(ids) - {branch.node.parent for branch in self._branches})
+        forked = f", {plural(ends, 'branch', 'branches')}" if ends > 1 else ""
         told = plural(len(ids), "message") + forked
         self.query_one(".said", Static).update(said or told)
 
