@@ -110,15 +110,31 @@ class Ledger:
         ]
 
     def pick_stats(self, high: str, *, blind_only: bool = True) -> PickStats:
-        """How often ``high`` was preferred where it stood beside another tier."""
+        """How often ``high`` was preferred where it stood beside another tier.
+
+        Where ``high`` and another tier both wrote the chosen words, the pick says nothing about ``high``: not counted.
+        """
         won = offered = 0
         for pick in self.picks():
             tiers = {str(c["tier"]) for c in pick.candidates}
             if high not in tiers or len(tiers) < 2 or (blind_only and not pick.blind):
                 continue
+            wrote_it = self._wrote_the_same(pick)
+            if high in wrote_it and len(wrote_it) > 1:
+                continue
             offered += 1
-            won += any(c["node"] == pick.chosen and c["tier"] == high for c in pick.candidates)
+            won += high in wrote_it
         return PickStats(high, offered, won)
+
+    def _wrote_the_same(self, pick: Pick) -> set[str]:
+        """The tiers whose candidates read like the chosen one, its own among them."""
+        rows = self._db.rows(
+            "SELECT id FROM nodes WHERE trim(text) = (SELECT trim(text) FROM nodes WHERE id = ?) "
+            "AND id IN (SELECT value FROM json_each(?))",
+            (pick.chosen, json.dumps([c["node"] for c in pick.candidates])),
+        )
+        same = {row["id"] for row in rows}
+        return {str(c["tier"]) for c in pick.candidates if c["node"] in same}
 
     # Costs ------------------------------------------------------------------------------------------------------
 

@@ -107,6 +107,16 @@ def test_one_continuation_per_tier(open_fovea):
     assert 0.2 < low < high == pytest.approx(1.0)
 
 
+def test_a_pick_between_the_same_words_says_nothing_about_a_tier(open_fovea):
+    fovea = open_fovea(Script("Same."), Script("Same."), Script("same but more."))
+    session = fovea.session()
+    low, middle, high = list(session.send("Compare", tiers=[FOUR, "8-bit", SIXTEEN]))[-1].replies
+    session.pick(middle.id, [low.id, middle.id, high.id], blind=True)
+    counted = {tier: fovea.pick_stats(tier) for tier in (FOUR, "8-bit", SIXTEEN)}
+    assert [counted[tier].offered for tier in (FOUR, "8-bit", SIXTEEN)] == [0, 0, 1]
+    assert counted[SIXTEEN].won == 0
+
+
 def test_look_closer_answers_beside_the_first(open_fovea):
     fovea = open_fovea("Nineteen.", "Eighteen.")
     session = fovea.session()

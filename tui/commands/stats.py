@@ -18,7 +18,7 @@ def stats(everything: bool, as_json: bool) -> None:
     """Say how often you really preferred a higher tier.
 
     Counts picks among continuations of different tiers. Blind ones (`/blind` in the chat) are evidence; others know
-    their answer.
+    their answer. Where two tiers wrote the same words, a pick of them counts for neither.
     """
     with opened(settings_from({})) as fovea:
         ledger = fovea.tree.ledger

@@ -42,7 +42,7 @@ class TextScreen(Panel[None]):
         if start >= end:
             return Content(harmless(self._text) or "Nothing yet")
         before, marked, after = (harmless(part) for part in self._parts())
-        return Content.assemble(before, (marked, "reverse"), after)
+        return Content.assemble(before, (marked, "bold on $primary 20%"), after)
 
     def _parts(self) -> tuple[str, str, str]:
         start, end = self._mark
