@@ -142,3 +142,14 @@ async def test_keys_after_half_a_second_do_answer(opened: Open) -> None:
         card = await asked(driver)
         await driver.press("s")
         await driver.until(lambda: not card.is_attached)
+
+
+async def test_a_card_that_makes_the_text_overflow_is_in_view(opened: Open) -> None:
+    async with opened(["Zero.", "One.", dense("1132")], size=(80, 24), **ASKING) as driver:
+        for text in ("Hello", "And you?"):
+            await driver.ask(text)
+        assert not driver.chat.transcript.overflows
+        card = await asked(driver)
+        assert driver.chat.transcript.overflows
+        await driver.until(lambda: driver.chat.transcript.at_bottom)
+        assert driver.chat.transcript.region.contains_region(card.region)

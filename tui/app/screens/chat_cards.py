@@ -33,14 +33,19 @@ class CardsMixin(TurnsMixin):
             self.offer_card(card)
 
     def offer_card(self, card: Card) -> None:
-        """Give a card the focus, unless the person is writing."""
+        """Give a card the focus, unless the person is writing or reads above: keys must not answer an unseen card."""
         if not card.is_attached:
             return
-        if self.transcript.at_bottom:
+        if self.transcript.at_bottom or self.transcript.follows:
             self.transcript.follow()
-        if self.prompt.has_focus and not self.prompt.text and not self.waiting:
-            card.focus()
-        else:
+        self.call_after_refresh(self._focus_card, card)
+
+    def _focus_card(self, card: Card) -> None:
+        """Once it has its place on the screen."""
+        seen = card.is_attached and self.transcript.region.overlaps(card.region)
+        if seen and self.prompt.has_focus and not self.prompt.text and not self.waiting:
+            card.focus(scroll_visible=False)
+        elif card.is_attached:
             self.tell("A closer look is proposed: Ctrl+T goes there")
 
     @on(Card.Answered)

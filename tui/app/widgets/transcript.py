@@ -60,6 +60,11 @@ class Transcript(VerticalScroll, can_focus=False):
         self._following = True
         self.anchor(self.overflows)
 
+    @property
+    def follows(self) -> bool:
+        """Whether the newest line is to stay in view: the person has not scrolled away since ``follow``."""
+        return self._following and not (self._anchored and self._anchor_released)
+
     def watch_virtual_size(self) -> None:
         """Anchor only when there is something to scroll: Textual would push a short text to the bottom."""
         if self._following and self._anchored != self.overflows:
