@@ -153,3 +153,16 @@ async def test_a_card_that_makes_the_text_overflow_is_in_view(opened: Open) -> N
         assert driver.chat.transcript.overflows
         await driver.until(lambda: driver.chat.transcript.at_bottom)
         assert driver.chat.transcript.region.contains_region(card.region)
+
+
+async def test_the_reason_of_a_refusal_can_be_read_while_it_is_typed(opened: Open) -> None:
+    async with opened([dense("1132")], size=(80, 24), **ASKING) as driver:
+        await asked(driver)
+        await driver.press("r", *"dull")
+        assert "dull" in driver.shown()
+
+
+async def test_the_prompt_shows_what_is_typed_in_a_tiny_terminal(opened: Open) -> None:
+    async with opened(["Zero."], size=(20, 5)) as driver:
+        await driver.press(*"dull")
+        assert "dull" in driver.shown()

@@ -36,6 +36,7 @@ class ChatScreen(CommandsMixin):
     DEFAULT_CSS = """
     ChatScreen { layout: vertical; overflow: hidden; }
     ChatScreen.-tiny TitleBar, ChatScreen.-tiny Queue, ChatScreen.-tiny Hints { display: none; }
+    ChatScreen.-tiny Prompt, ChatScreen.-tiny Prompt:focus { border: none; min-height: 1; }
     """
 
     def compose(self) -> ComposeResult:

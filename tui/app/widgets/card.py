@@ -40,8 +40,8 @@ class Card(Vertical, can_focus=True):
     Card > Static { height: auto; }
     Card > .facts { text-wrap: nowrap; text-overflow: ellipsis; }
     Card > .keys { margin: 1 0 0 0; }
-    Card > Input { border: none; height: 1; padding: 0; background: $panel; display: none; }
-    Card.-refusing > Input { display: block; }
+    Card > Input, Card > Input:focus { border: none; height: 1; padding: 0; background: $panel; display: none; }
+    Card.-refusing > Input, Card.-refusing > Input:focus { display: block; }
     Card.-refusing > .keys { display: none; }
     """
 
