@@ -16,7 +16,7 @@ import pytest
 WIDTH, HEIGHT = 100, 30
 CLOSER, QUIT, SWITCH_FOCUS, ACCEPT, TREE = "\x12", "\x11", "\x14", "\x13", "\x1bOS"
 """Ctrl+R, Ctrl+Q, Ctrl+T, Ctrl+S, F4."""
-PATIENCE = 12.0
+PATIENCE = 90.0
 """Seconds; conditions are awaited, so a fast machine is not kept waiting."""
 
 
