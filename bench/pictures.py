@@ -211,7 +211,7 @@ class Recalled(NullMemory):
     """Three passages, one of each kind."""
 
     def recall(
-        self, query: str, history: Sequence[str], budget_tokens: int, deadline_s: float
+        self, query: str, history: Sequence[str], budget_tokens: int, deadline_s: float, session: str = ""
     ) -> tuple[list[Passage], list[str]]:
         """The same for every message."""
         return [

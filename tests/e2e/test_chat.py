@@ -114,10 +114,10 @@ def test_the_built_in_model_asked_looked_closer_picked_branched_killed_and_resum
     one.press("n", lambda text: "that many from the speaking tier" in text, "the question how many")
     one.press("2", lambda text: [status for _, status in replies(program)] == ["done"] * 4, "two continuations")
     one.settled()
-    one.press("3", lambda text: "Picked and kept as a preference" in text, "the pick")
-    hello, _, _, third, _ = [number for (number,) in stored(program, "SELECT id FROM nodes ORDER BY id")]
-    assert stored(program, "SELECT chosen, blind FROM picks") == [(third, 0)]
-    assert stored(program, "SELECT head FROM sessions") == [(third,)], "the conversation goes on from the picked one"
+    one.press("4", lambda text: "Picked and kept as a preference" in text, "the pick")
+    hello, *_, fourth = [number for (number,) in stored(program, "SELECT id FROM nodes ORDER BY id")]
+    assert stored(program, "SELECT chosen, blind FROM picks") == [(fourth, 0)]
+    assert stored(program, "SELECT head FROM sessions") == [(fourth,)], "the conversation goes on from the picked one"
 
     one.press("k", lambda text: "reply again" in text, "the keys of a message of the person")
     one.press("e", lambda text: "it becomes a branch" in text, "the message in a window")

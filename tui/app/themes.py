@@ -98,13 +98,17 @@ def themes() -> tuple[Theme, ...]:
             surface="ansi_default",
             panel="ansi_default",
             ansi=True,
-            variables=_tiers(
-                "ansi_default",
-                "ansi_cyan",
-                "ansi_yellow",
-                ("ansi_default", "ansi_bright_black", "ansi_blue"),
-                "ansi_bright_black",
-            ),
+            variables={
+                **_tiers(
+                    "ansi_default",
+                    "ansi_cyan",
+                    "ansi_yellow",
+                    ("ansi_default", "ansi_bright_black", "ansi_blue"),
+                    "ansi_bright_black",
+                ),
+                "ansi-background": "ansi_default",  # Textual derives these for other themes only
+                "ansi-foreground": "ansi_default",
+            },
         ),
     )
 

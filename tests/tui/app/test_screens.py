@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
 from textual.command import CommandPalette
 from textual.widgets import Input, OptionList, Static
 
@@ -18,6 +19,7 @@ from tui.app.screens.sessions import Sessions
 from tui.app.screens.settings import SettingsScreen, entries
 from tui.app.screens.tour import CARDS, Tour
 from tui.app.screens.tree import TreeScreen
+from tui.app.themes import themes
 from tui.app.widgets.dial import Dial
 from tui.app.widgets.tier_row import TierRow
 
@@ -297,3 +299,11 @@ async def test_exactly_what_would_be_sent_can_be_read(opened: Open) -> None:
         await driver.until(lambda: "── system" in driver.shown())
         assert "Sure?" in driver.shown()
         assert driver.app.screen.query(Static)
+
+
+@pytest.mark.parametrize("theme", [theme.name for theme in themes()])
+async def test_every_theme_opens(opened: Open, theme: str) -> None:
+    async with opened(["Zero."], screen__theme=theme) as driver:
+        await driver.ask("Hello")
+        await driver.press("f2")
+        assert driver.app.theme == theme and "4-bit" in driver.shown()
