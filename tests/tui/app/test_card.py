@@ -152,7 +152,8 @@ async def test_a_card_that_makes_the_text_overflow_is_in_view(opened: Open) -> N
         card = await asked(driver)
         assert driver.chat.transcript.overflows
         await driver.until(lambda: driver.chat.transcript.at_bottom)
-        assert driver.chat.transcript.region.contains_region(card.region)
+        await driver.until(lambda: driver.chat.transcript.region.contains_region(card.region))
+        assert card.has_focus
 
 
 async def test_the_reason_of_a_refusal_can_be_read_while_it_is_typed(opened: Open) -> None:

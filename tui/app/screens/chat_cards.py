@@ -42,7 +42,10 @@ class CardsMixin(TurnsMixin):
 
     def _focus_card(self, card: Card) -> None:
         """Once it has its place on the screen."""
-        seen = card.is_attached and self.transcript.region.overlaps(card.region)
+        follows = self.transcript.follows
+        if follows:
+            self.transcript.follow()  # the height is known only now
+        seen = card.is_attached and (follows or self.transcript.region.overlaps(card.region))
         if seen and self.prompt.has_focus and not self.prompt.text and not self.waiting:
             card.focus(scroll_visible=False)
         elif card.is_attached:
