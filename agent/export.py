@@ -68,6 +68,7 @@ def as_json(tree: Tree, session: str) -> str:
         "version": VERSION,
         "session": session,
         "title": info.title if info else "",
+        "private": bool(info and info.private),
         "head": tree.shelf.head(session),
         "nodes": [{**asdict(node), "passages": [asdict(p) for p in tree.passages(node.id)]} for node in nodes],
         "decisions": [asdict(decision) for decision in tree.ledger.decisions(session)],

@@ -64,6 +64,7 @@ class FileRow(BaseModel):
     format: Literal["fovea-conversation"]
     version: int
     title: str = ""
+    private: bool = False
     head: int | None = None
     nodes: list[NodeRow]
 
@@ -122,6 +123,8 @@ def _from_json(tree: Tree, path: Path, text: str) -> str:
         tree.shelf.set_head(session, new.get(content.head, last) if content.head is not None else last)
         if content.title:
             tree.shelf.rename(session, content.title)
+        if content.private:
+            tree.shelf.set_private(session, True)
     return session
 
 

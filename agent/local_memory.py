@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from agent.conversations import PastConversations
 from agent.recall import Around, NoteProposal
 from agent.remembering import Remembering
-from agent.values import Passage
+from agent.values import CONVERSATION, Passage
 from memory.errors import MemoryRoomError, NoteBudgetError, StoreBusyError
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ START_AFTER_S = 2.0
 """The embedding library takes seconds to import; the first screen comes first."""
 FINISH_S = 5.0
 """Closing waits so long for conversations that are still to be remembered or forgotten."""
-CONVERSATION = "conversation"
 
 
 class LocalMemory:

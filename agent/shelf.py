@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from agent.database import Database
 from agent.errors import NotFoundError
+from agent.packing import pack_passages, unpack_passages
 from agent.text import fts_query, storable
-from agent.values import SessionInfo
+from agent.values import CONVERSATION, SessionInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +121,21 @@ class Shelf:
         if self._db.row("SELECT 1 FROM sessions WHERE deleted = 1") is None:
             return
         with self._db.transaction():
+            self._forget_quotations()
             self._db.write("DELETE FROM sessions WHERE deleted = 1")
             # The word index keeps the words of deleted rows until its parts are merged.
             self._db.write("INSERT INTO words(words) VALUES ('optimize')")
         self._db.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _forget_quotations(self) -> None:
+        """Take what other conversations quoted from deleted ones out of them."""
+        gone = {row["id"] for row in self._db.rows("SELECT id FROM sessions WHERE deleted = 1")}
+        quoting = self._db.rows('SELECT id, passages FROM nodes WHERE passages LIKE \'%"kind": "conversation"%\'')
+        for row in quoting:
+            found = unpack_passages(row["passages"])
+            kept = [passage for passage in found if passage.kind != CONVERSATION or passage.uri not in gone]
+            if len(kept) < len(found):
+                self._db.write("UPDATE nodes SET passages = ? WHERE id = ?", (pack_passages(kept), row["id"]))
 
 
 def _info(row: sqlite3.Row) -> SessionInfo:

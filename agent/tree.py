@@ -27,7 +27,7 @@ from agent.packing import (
 )
 from agent.shelf import Shelf
 from agent.text import storable, title_of
-from agent.values import Node, Passage, Status
+from agent.values import CONVERSATION, Node, Passage, Status
 from backends.types import Step, Timing, Usage
 
 log = logging.getLogger(__name__)
@@ -197,9 +197,13 @@ class Tree:
         return _node(row)
 
     def passages(self, node: int) -> tuple[Passage, ...]:
-        """The passages that were recalled for a message of the person."""
+        """The passages that were recalled for a message of the person, without what became private or was deleted."""
         row = self._db.row("SELECT passages FROM nodes WHERE id = ?", (node,))
-        return unpack_passages(row["passages"]) if row else ()
+        found = unpack_passages(row["passages"]) if row else ()
+        if not any(passage.kind == CONVERSATION for passage in found):
+            return found
+        open_to_all = self.shelf.recallable()
+        return tuple(passage for passage in found if passage.kind != CONVERSATION or passage.uri in open_to_all)
 
     def path(self, head: int | None, *, steps: bool = True) -> list[Node]:
         """Root to ``head``. Without ``steps`` it is fast for thousands of messages."""
@@ -220,6 +224,11 @@ class Tree:
 
     def mark_deleted(self, node: int, deleted: bool) -> None:
         """Hide a node, or show it again; what follows it is reached only through it."""
+        # First, and so that it counts as a change of the conversation: if this program dies before the memory has
+        # followed, the next start sees that the two differ.
+        self._db.write(
+            "UPDATE sessions SET updated = ? WHERE id = (SELECT session FROM nodes WHERE id = ?)", (time.time(), node)
+        )
         self._db.write("UPDATE nodes SET deleted = ? WHERE id = ?", (int(deleted), node))
 
     def bookmark(self, node: int, label: str) -> None:

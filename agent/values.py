@@ -77,6 +77,10 @@ class SessionInfo:
     """Never recalled in another conversation."""
 
 
+CONVERSATION = "conversation"
+"""Kind of a passage from a past conversation; its ``uri`` is the conversation's id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """One recalled quotation, as shown to the person and packed into the prompt."""

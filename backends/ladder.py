@@ -120,6 +120,8 @@ class Ladder:
         readers = list(self._readers.values())
         if len(readers) < 2 or all(reader.spec.backend != "transformers" for reader in readers):
             return
+        for reader in readers:
+            reader.stepper.resume()  # a reply that was stopped leaves its mark
         order = [tier.name for tier in self._tiers if tier.loaded]
         slow = beaten([(name, step_seconds(self._readers[name].stepper)) for name in order])
         self._tiers = [replace(t, slower_than=slow[t.name][0]) if t.name in slow else t for t in self._tiers]

@@ -135,7 +135,8 @@ class Governor:
         if seconds < self.BETTER * self._usual:
             self._pause = self.PAUSE_S
             self._move(self._at - 1)
-            self._best[self._at] = min(seconds, self._best.get(self._at, seconds))
+            # What was best in a shorter conversation may be out of reach by now.
+            self._best[self._at] = seconds
         else:
             self._pause = min(2 * self._pause, self.LONGEST_S)
             self._next_try = self._clock() + self._pause

@@ -108,8 +108,8 @@ class HostProcess:
         with stream:
             while chunk := os.read(stream.fileno(), _CHUNK):
                 *lines, rest = (rest + chunk).split(b"\n")
-                if lines:
-                    self._answers.put([answer for line in lines for answer in _parsed(line)])
+                if answers := [answer for line in lines for answer in _parsed(line)]:
+                    self._answers.put(answers)
         self._popen.wait()
         self._answers.put([(-1, HostDied(_how_it_ended(self._popen.returncode)))])
 

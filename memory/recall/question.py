@@ -32,16 +32,23 @@ _PRONOUN = re.compile(
 )
 # Words of greeting, thanks, assent and leave. A message of nothing else asks for nothing that is written anywhere,
 # though past conversations are full of the same words.
-_TALK_ENGLISH = """
-hello hi hey howdy greetings morning evening afternoon night day good thanks thank thx cheers lot much please welcome
-bye goodbye later tomorrow ok okay yes yeah yep sure fine great nice cool well no nope sorry pardon right alright
+_TALK_WORDS = """
+hello hi hey howdy thanks thank thx cheers bye goodbye ok okay yes yeah yep no nope sorry alright
+привет здравствуй здравствуйте приветик спасибо благодарю пока да нет ага ладно окей прости простите извини извините
 """
-_TALK_RUSSIAN = """
-привет здравствуй здравствуйте приветик добрый доброе доброго доброй день дня утро утра вечер вечера ночи спокойной
-спасибо большое благодарю пожалуйста пока свидания встречи завтра да нет ага ладно хорошо окей понятно ясно отлично
-прости простите извини извините дела поживаешь
+# They stand beside those; alone they may be what is asked about.
+_BESIDE_WORDS = """
+good morning evening afternoon night day lot much very great nice fine well welcome please right cool sure
+добрый доброе доброй доброго спокойной день дня утро утра вечер вечера ночи большое хорошо понятно ясно пожалуйста
 """
-_SMALL_TALK = frozenset(f"{_TALK_ENGLISH} {_TALK_RUSSIAN}".split())
+_TALK = frozenset(_TALK_WORDS.split())
+_BESIDE = frozenset(_BESIDE_WORDS.split())
+_GREETINGS = re.compile(
+    r"^\W*(good (morning|evening|afternoon|night|day)|great|nice|fine|cool|sure|very good|"
+    r"добр(ый|ое|ой|ого) (день|дня|утро|утра|вечер|вечера|ночи)|спокойной ночи|хорошо|понятно|ясно|"
+    r"до (свидания|встречи|завтра)|как дела)\W*$",
+    re.IGNORECASE,
+)
 _HOW_ARE_YOU = re.compile(r"^\W*(and )?how (do you do|are you( doing)?( today)?|is it going)\W*$", re.IGNORECASE)
 
 
@@ -90,11 +97,12 @@ def hangs_on_context(message: str) -> bool:
 
 def is_small_talk(message: str) -> bool:
     """Whether a message is a greeting, thanks or the like and nothing else: then nothing should be recalled."""
-    if _HOW_ARE_YOU.match(message):
+    if _HOW_ARE_YOU.match(message) or _GREETINGS.match(message):
         return True
     words = [word.casefold() for word in _WORD.findall(message)]
-    content = [word for word in words if word not in STOP_WORDS]
-    return bool(set(words) & _SMALL_TALK) and all(word in _SMALL_TALK for word in content)
+    if "?" in message or not set(words) & _TALK:
+        return False
+    return all(word in _TALK or word in _BESIDE or word in STOP_WORDS for word in words)
 
 
 def _first(terms: dict[str, float]) -> dict[str, float]:

@@ -25,6 +25,17 @@ def test_json_holds_everything_and_comes_back(open_fovea, tmp_path):
     assert again.path()[-1].text == "Third."
 
 
+def test_a_private_conversation_comes_back_private(open_fovea, tmp_path):
+    fovea = open_fovea("Fine.")
+    session = fovea.session()
+    list(session.send("Just between us."))
+    fovea.tree.shelf.set_private(session.id, True)
+    file = tmp_path / "c.json"
+    file.write_text(session.export("json"))
+    again = import_file(fovea.tree, file)
+    assert again not in fovea.tree.shelf.recallable()
+
+
 def test_markdown_says_who_wrote_what(open_fovea):
     script = Script([Word("two"), Word(" legs", density=0.9, high=" eggs")])
     fovea = open_fovea(script, policy__mode="auto", policy__budget=1.0)

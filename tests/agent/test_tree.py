@@ -8,7 +8,7 @@ from agent.errors import NotFoundError
 from agent.packing import pack_steps, unpack_steps
 from agent.text import fts_query, title_of
 from agent.tree import Tree
-from agent.values import Status
+from agent.values import Passage, Status
 from backends.types import Alternative, Step, Timing, Usage, Why
 
 
@@ -74,6 +74,40 @@ def test_a_deleted_conversation_is_erased_when_the_tree_closes(tmp_path):
     assert again.all_nodes("s") == []
     again.close()
     assert b"secret" not in (tmp_path / "c.sqlite").read_bytes()
+
+
+def quoting(tree, session, quoted):
+    passage = Passage(1, "A talk", quoted, "the secret word is zilvermeeuw", 0, 9, 1.0, "", kind="conversation")
+    return tree.add(session, None, "user", "what was it?", author="person", passages=[passage]).id
+
+
+def test_what_another_conversation_quotes_is_hidden_while_its_source_is_private(tree):
+    say(tree, "source", "the secret word is zilvermeeuw", "noted")
+    node = quoting(tree, "other", "source")
+    assert len(tree.passages(node)) == 1
+    tree.shelf.set_private("source", True)
+    assert tree.passages(node) == ()
+    tree.shelf.set_private("source", False)
+    assert len(tree.passages(node)) == 1
+
+
+def test_erasing_a_conversation_erases_what_others_quote_from_it(tmp_path):
+    tree = Tree.open(tmp_path / "c.sqlite", tmp_path / "lock")
+    say(tree, "source", "the secret word is zilvermeeuw", "noted")
+    say(tree, "kept", "hello", "hi")
+    node, kept = quoting(tree, "other", "source"), quoting(tree, "third", "kept")
+    tree.shelf.set_deleted("source", True)
+    tree.close()
+    again = Tree.open(tmp_path / "c.sqlite", tmp_path / "lock")
+    assert again.passages(node) == () and len(again.passages(kept)) == 1
+    again.close()
+
+
+def test_deleting_a_message_counts_as_a_change_of_its_conversation(tree):
+    say(tree, "s", "one", "two")
+    before = tree.shelf.recallable()["s"]
+    tree.mark_deleted(tree.all_nodes("s")[0].id, True)
+    assert tree.shelf.recallable()["s"] > before
 
 
 STEP = st.builds(

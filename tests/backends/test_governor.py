@@ -40,6 +40,26 @@ def test_fewer_threads_while_another_program_runs_and_all_of_them_afterwards():
     assert machine.governor.threads == 2 and machine.run(5) == pytest.approx(0.024)
 
 
+def test_steps_that_have_become_longer_do_not_count_as_slow_for_ever():
+    clock = [0.0]
+    watched = Governor((1, 2), 2, clock=lambda: clock[0])
+
+    def step(one_thread_s):
+        seconds = one_thread_s / watched.threads
+        clock[0] += seconds
+        watched.took(seconds)
+
+    for _ in range(20):
+        step(0.048)
+    for _ in range(200):  # a long conversation: three times the work
+        step(0.150)
+    with_all = 0
+    for _ in range(100):
+        with_all += watched.threads == 2
+        step(0.150)
+    assert with_all == 100
+
+
 def test_a_start_on_a_busy_machine_is_made_good():
     machine = Machine(2, (1, 2), 1)
     machine.run(4)

@@ -87,6 +87,11 @@ def test_greetings_and_thanks_ask_for_nothing(message: str) -> None:
         "thanks, and where is my key?",
         "Привет, где ключ?",
         "hello world",
+        "What is on tomorrow evening?",
+        "What about tomorrow?",
+        "the evening",
+        "Что у меня завтра?",
+        "Какие дела завтра?",
     ],
 )
 def test_a_question_is_no_small_talk(message: str) -> None:
