@@ -27,6 +27,8 @@ from memory.recall.values import KINDS
 from memory.store import Chunk, Document, Placement, Store
 from memory.store.verify import Verification, reindex_words, verify
 
+__all__ = ["Found", "KnowledgeBase", "KnowledgeSettings", "KnowledgeStatus", "Waiting"]
+
 
 class KnowledgeBase:
     """Documents of a person, found by words and by meaning.
