@@ -223,6 +223,9 @@ async def test_a_model_is_not_changed_under_a_running_reply(opened: Open) -> Non
         driver.chat.settings_changed()
         assert "when this reply is done" in driver.shown() or driver.chat.state.endswith("is done")
         assert engine.loads == 1
+        driver.chat.action_ladder()
+        await driver.pilot.pause()
+        assert engine.loads == 1 and driver.chat.busy, "looking at the tiers must not end the reply"
         hold.set()
         await driver.idle()
         assert driver.texts[-1] == "one two"

@@ -166,9 +166,14 @@ class OpenMixin(VersionsMixin):
         """Tiers, speeds, policy and budget."""
         from tui.app.screens.ladder import LadderScreen
 
+        # Asking for the ladder loads the one of the settings, and that would end a reply of the present one.
+        if self.loads_after_reply:
+            self.tell("The tiers can be seen when this reply is done: the model is loaded anew then")
+            return
+
         def done(_: None) -> None:
             self.show_status()
-            if self.ladder is not None:
+            if self.ladder is not None and not self.loads_after_reply:
                 self.background(self.fovea.ladder, self.took_ladder)
             else:
                 self.show_title()
@@ -186,6 +191,11 @@ class OpenMixin(VersionsMixin):
         from tui.app.screens.settings import SettingsScreen
 
         self.app.push_screen(SettingsScreen(self.fovea), lambda _: self.settings_changed())
+
+    @property
+    def loads_after_reply(self) -> bool:
+        """Whether the settings describe another ladder, which waits for the reply that is being written."""
+        return self.busy and self.ladder is not None and not self.fovea.ladder_current
 
     def settings_changed(self) -> None:
         """What the person changed counts from now on; another model is loaded when no reply is being written."""
