@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from agent.calibrate.prompts import Prompt
 from agent.density.labels import Example, example
+from agent.density.model import Scores
 from backends.engine import Engine
 from backends.errors import BackendError
 from backends.types import Decoder, Done, Event, Failed, ForkMap, Gate, Request, Sampling, Step
@@ -100,21 +103,51 @@ def spent_for_real(
     for prompt in prompts:
         if not fits(engine, prompt, tokens):
             continue
-        request = Request(
-            prompt.messages,
-            low,
-            Decoder.GATED,
-            high,
-            beginning(engine, prompt),
-            gate=gate,
-            read_high=True,
-            sampling=sampling,
-            max_tokens=tokens,
-        )
-        usage = write(engine, request).done.usage
+        usage = write(engine, _gated(engine, prompt, low, high, gate, tokens, sampling)).done.usage
         spent += usage.high_tokens
         every += usage.completion_tokens
     return spent / every if every else 0.0
+
+
+def gated_densities(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    low: str,
+    high: str,
+    gate: Gate,
+    *,
+    tokens: int,
+    sampling: Sampling,
+    progress: Progress = lambda share: None,
+) -> list[Scores]:
+    """Densities of the tokens of gated replies, one array per reply.
+
+    Thresholds are set by these: text that the high tier mends here and there goes on otherwise than the low tier's own,
+    which falls into repetitions it does not doubt, and a threshold set by that would spend too much.
+    """
+    found = []
+    for at, prompt in enumerate(prompts):
+        progress(at / len(prompts))
+        if fits(engine, prompt, tokens):
+            steps = write(engine, _gated(engine, prompt, low, high, gate, tokens, sampling)).steps
+            found.append(np.asarray([step.density for step in steps]))
+    progress(1.0)
+    return found
+
+
+def _gated(engine: Engine, prompt: Prompt, low: str, high: str, gate: Gate, tokens: int, sampling: Sampling) -> Request:
+    begin = beginning(engine, prompt)
+    return Request(
+        prompt.messages,
+        low,
+        Decoder.GATED,
+        high,
+        begin,
+        sampling=sampling,
+        max_tokens=tokens,
+        gate=gate,
+        read_high=True,
+    )
 
 
 def beginning(engine: Engine, prompt: Prompt) -> tuple[int, ...]:
