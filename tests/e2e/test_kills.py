@@ -19,7 +19,7 @@ from agent.values import Status
 from backends.scripted import ScriptedEngine
 from tui.render.harmless import harmless
 
-TOKENS = 600  # tokens travel in groups: enough must be left that the death is noticed before the end is there
+TOKENS = 300  # tokens travel in groups: enough must be left that the death is noticed before the end is there
 DELAYS = random.Random(7).sample(range(100), 5)
 
 
