@@ -48,7 +48,7 @@ def engine():
 
 def asked(count=16):
     return [
-        Prompt((Message("user", chr(97 + n) * 3 + "hello"),), str(n), answer="a" if n % 2 else "", begin="bc" + chr(98 + n))
+        Prompt((Message("user", chr(97 + n) * 3 + "hello"),), str(n), answer="a" * (n % 2), begin="bc" + chr(98 + n))
         for n in range(count)
     ]
 
