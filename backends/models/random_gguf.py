@@ -19,6 +19,11 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+ENDS = (256, 258)
+"""``<|endoftext|>`` and ``<|im_end|>``: llama.cpp ends a reply at either."""
+ENDLESS_SCALE = 5
+"""Logits of random weights have a deviation of 1; at 5, one fixed at 0 is out of reach beside hundreds of others."""
+
 
 def tokens(size: int) -> list[str]:
     """A byte-level vocabulary: 256 bytes, the ChatML tokens, and fillers up to ``size`` (at least 260)."""
@@ -26,8 +31,13 @@ def tokens(size: int) -> list[str]:
     return [*_byte_alphabet(), *specials, *(f"<filler{n}>" for n in range(size - 256 - len(specials)))]
 
 
-def write_random(path: Path, shape: Shape | None = None, *, seed: int = 0, bf16: bool = False) -> Path:
-    """Write a 16-bit model of this shape to ``path`` and return the path."""
+def write_random(
+    path: Path, shape: Shape | None = None, *, seed: int = 0, bf16: bool = False, endless: bool = False
+) -> Path:
+    """Write a 16-bit model of this shape to ``path`` and return the path.
+
+    An ``endless`` one does not end its replies: the tokens that would are less likely than one in a million.
+    """
     import gguf
 
     shape = shape or Shape()
@@ -36,6 +46,9 @@ def write_random(path: Path, shape: Shape | None = None, *, seed: int = 0, bf16:
     draw = np.random.default_rng(seed)
     for name, dims in tensor_shapes(shape):
         values = draw.standard_normal(dims, dtype=np.float32) / np.float32(np.sqrt(dims[-1]))
+        if endless and name == "output.weight":
+            values *= ENDLESS_SCALE
+            values[list(ENDS)] = 0
         if len(dims) == 1:
             writer.add_tensor(name, np.ones(dims, dtype=np.float32))
         elif bf16:
@@ -79,8 +92,8 @@ def _write_settings(writer: Any, shape: Shape, file_type: int) -> None:
     writer.add_token_list(names)
     writer.add_token_types([3 if name.startswith("<|") else 1 for name in names])
     writer.add_token_merges([f"{names[0]} {names[1]}"])
-    writer.add_eos_token_id(258)
-    writer.add_bos_token_id(256)
+    writer.add_eos_token_id(ENDS[1])
+    writer.add_bos_token_id(ENDS[0])
     writer.add_add_bos_token(False)
     writer.add_chat_template(CHATML)
 

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A 16-bit model of random weights that never ends a reply by itself within a test."""
-    return write_random(tmp_path_factory.mktemp("model") / "random.gguf", Shape(layers=4, context=1024))
+    """A 16-bit model of random weights that never ends a reply by itself."""
+    return write_random(tmp_path_factory.mktemp("model") / "random.gguf", Shape(layers=4, context=16_384), endless=True)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def test_output_is_harmless_for_a_terminal(program):
 
 
 def test_a_closed_pipe_is_no_error_and_leaves_no_process(program):
-    process = program.start("ask", *program.options(900), "Q")
+    process = program.start("ask", *program.options(8000), "Q")
     assert process.stdout.read(1)
     process.stdout.close()
     assert process.wait(60) == 0
@@ -48,7 +48,7 @@ def test_a_closed_pipe_is_no_error_and_leaves_no_process(program):
 
 @pytest.mark.parametrize("number", [2, 15])
 def test_signals_end_the_program_and_keep_the_text(program, number):
-    process = program.start("ask", *program.options(900), "Q")
+    process = program.start("ask", *program.options(8000), "Q")
     assert process.stdout.read(1)
     process.send_signal(number)
     process.communicate(timeout=60)

@@ -19,7 +19,9 @@ from agent.values import Status
 from backends.scripted import ScriptedEngine
 from tui.render.harmless import harmless
 
-TOKENS = 300  # tokens travel in groups: enough must be left that the death is noticed before the end is there
+TOKENS = 1200  # tokens travel in groups: enough must be left that the death is noticed before the end is there
+LONG = 8000
+"""Tokens of replies that must still be going on when something happens."""
 DELAYS = random.Random(7).sample(range(100), 5)
 
 
@@ -74,7 +76,7 @@ def test_a_killed_program_loses_nothing_acknowledged(program):
     assert first.returncode == 0
     acknowledged = first.stdout
     for delay in DELAYS:
-        process = program.start("ask", "--session", "last", *program.options(900), f"Question after {delay}")
+        process = program.start("ask", "--session", "last", *program.options(LONG), f"Question after {delay}")
         seen = b"".join(process.stdout.read(1) for _ in range(1 + delay // 20))
         time.sleep(delay / 1000)
         process.kill()
@@ -102,7 +104,7 @@ def test_a_killed_program_loses_nothing_acknowledged(program):
 
 
 def test_a_partial_reply_is_at_most_half_a_second_behind(program):
-    process = program.start("ask", *program.options(900), "Q")
+    process = program.start("ask", *program.options(LONG), "Q")
     process.stdout.read(1)
     deadline = time.monotonic() + 30
     stored = 0

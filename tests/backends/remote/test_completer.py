@@ -5,7 +5,8 @@ import logging
 import math
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,24 @@ def server() -> Iterator[ScriptedServer]:
         yield server
 
 
+Opener = Callable[..., Completer]
+
+
 @pytest.fixture
-def completer(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Completer]:
+def opened(server: ScriptedServer) -> Iterator[Opener]:
+    """Makes Completers of the scripted server, and closes their connections."""
+    with ExitStack() as stack:
+
+        def make(url: str = server.url, **options: Any) -> Completer:
+            return stack.enter_context(closing(Completer(RemoteOptions(SIXTEEN, url, "big", **options))))
+
+        yield make
+
+
+@pytest.fixture
+def completer(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> Completer:
     monkeypatch.setenv("FOVEA_REMOTE_KEY", "sk-very-secret")
-    completer = Completer(RemoteOptions(SIXTEEN, server.url, "big", silence_s=10, backoff_s=0))
-    yield completer
-    completer.close()
+    return opened(silence_s=10, backoff_s=0)
 
 
 def play(completer: Completer, server: ScriptedServer, *scripts: Script, request: Request = ASK) -> list[Event]:
@@ -180,11 +193,11 @@ def test_a_server_without_the_optional_fields(completer: Completer, server: Scri
 # Faults -------------------------------------------------------------------------------------------------------------
 
 
-def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_there(opened: Opener) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    completer = Completer(RemoteOptions(SIXTEEN, f"http://127.0.0.1:{port}/v1", "big", backoff_s=0, tries=2))
+    completer = opened(f"http://127.0.0.1:{port}/v1", backoff_s=0, tries=2)
     events = list(completer.run(ASK))
     assert f"The 16-bit tier at 127.0.0.1:{port}: cannot be reached" in failure(events)
     assert [notice.endswith("trying again (2 of 2).") for notice in notices(events)] == [True]
@@ -297,18 +310,18 @@ def test_strange_values_do_not_break_a_reply(completer: Completer, server: Scrip
     assert isinstance(events[-1], Done)
 
 
-def test_a_server_that_hangs(server: ScriptedServer) -> None:
-    completer = Completer(RemoteOptions(SIXTEEN, server.url, "big", silence_s=0.2, tries=2))
+def test_a_server_that_hangs(opened: Opener, server: ScriptedServer) -> None:
+    completer = opened(silence_s=0.2, tries=2)
     assert "nothing came for 0.2 s" in failure(play(completer, server, Handler.wait_for_release))
 
 
-def test_a_server_that_hangs_in_the_middle(server: ScriptedServer) -> None:
+def test_a_server_that_hangs_in_the_middle(opened: Opener, server: ScriptedServer) -> None:
     def script(handler: Handler) -> None:
         handler.start()
         handler.text("half")
         handler.wait_for_release()
 
-    completer = Completer(RemoteOptions(SIXTEEN, server.url, "big", silence_s=0.3))
+    completer = opened(silence_s=0.3)
     events = play(completer, server, script)
     assert text(events) == "half" and "nothing came for 0.3 s" in failure(events)
 
@@ -343,8 +356,8 @@ def test_cancel_while_nothing_comes(completer: Completer, server: ScriptedServer
     assert isinstance(events[-1], Done) and events[-1].reason == "cancelled"
 
 
-def test_cancel_during_a_wait_between_tries(server: ScriptedServer) -> None:
-    completer = Completer(RemoteOptions(SIXTEEN, server.url, "big", backoff_s=30))
+def test_cancel_during_a_wait_between_tries(opened: Opener, server: ScriptedServer) -> None:
+    completer = opened(backoff_s=30)
     server.scripts = [lambda handler: handler.status(503)]
     events = []
     for event in completer.run(ASK):
@@ -383,14 +396,14 @@ def test_the_key_is_nowhere_but_in_the_header(
     assert "very-secret" not in caplog.text
 
 
-def test_the_clients_own_environment_is_not_sent(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clients_own_environment_is_not_sent(
+    opened: Opener, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("FOVEA_REMOTE_KEY", raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-x")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-x")
-    completer = Completer(RemoteOptions(SIXTEEN, server.url, "big", key_env="NOT_SET"))
-    play(completer, server, says("x"))
-    completer.close()
+    play(opened(key_env="NOT_SET"), server, says("x"))
     sent = " ".join(f"{name} {value}" for name, value in server.seen_headers[0].items())
     assert not any(secret in sent for secret in ("sk-openai", "org-x", "proj-x"))
 
