@@ -4,120 +4,26 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from backends.ladder import Ladder
 from backends.opening import open_stepper
-from backends.types import (
-    FOUR,
-    SIXTEEN,
-    Decoder,
-    Done,
-    Event,
-    Gate,
-    LadderSpec,
-    Message,
-    Request,
-    Sampling,
-    Step,
-    TierSpec,
-    Why,
-)
+from backends.types import FOUR, SIXTEEN, LadderSpec, TierSpec
+from tests.backends.decoder_contract import DecoderContract
 from tests.backends.transformers_engine import tiny
 
 for package in ("transformers", "bitsandbytes"):
     if importlib.util.find_spec(package) is None:
         pytest.skip("needs fovea-agent[transformers]", allow_module_level=True)
 
-ASK = Request((Message("user", "The eye sees"),), FOUR, high=SIXTEEN, max_tokens=32)
 
-
-@pytest.fixture(scope="module")
-def ladder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ladder]:
-    folder = tiny.save_model(tmp_path_factory.mktemp("model"), tiny.llama_config())
-    tiers = tuple(TierSpec(name, folder, "transformers", options={"device": "cpu"}) for name in (FOUR, SIXTEEN))
-    ladder = Ladder(LadderSpec(tiers, ctx=256, batch_size=32, n_parallel=3, threads=1), open_stepper)
-    assert ladder.status().loaded() == [FOUR, SIXTEEN]
-    yield ladder
-    ladder.close()
-
-
-def play(ladder: Ladder, request: Request) -> tuple[list[Step], Done]:
-    events: list[Event] = []
-    ladder.run(request, events.append)
-    done = events[-1]
-    assert isinstance(done, Done), done
-    return [event for event in events if isinstance(event, Step)], done
-
-
-def tokens(steps: list[Step]) -> list[int]:
-    return [step.token for step in steps]
-
-
-def test_plain_is_the_same_every_time(ladder: Ladder) -> None:
-    low, _ = play(ladder, ASK)
-    again, done = play(ladder, ASK)
-    assert tokens(low) == tokens(again) and done.usage.cached_tokens > 0
-    high, _ = play(ladder, replace(ASK, tier=SIXTEEN, high=""))
-    assert tokens(low) != tokens(high), "nf4 must differ somewhere for the other tests to mean anything"
-
-
-def test_speculative_is_the_high_tiers_own_text(ladder: Ladder) -> None:
-    exact, _ = play(ladder, replace(ASK, tier=SIXTEEN, high=""))
-    steps, done = play(ladder, replace(ASK, decoder=Decoder.SPECULATIVE))
-    assert tokens(steps) == tokens(exact)
-    assert done.decoder is Decoder.SPECULATIVE and 0 < done.usage.high_steps < len(steps)
-
-
-def test_a_gate_that_always_fires_is_the_high_tiers_own_text(ladder: Ladder) -> None:
-    exact, _ = play(ladder, replace(ASK, tier=SIXTEEN, high=""))
-    steps, _ = play(ladder, replace(ASK, decoder=Decoder.GATED, gate=Gate(threshold=0.0)))
-    assert tokens(steps) == tokens(exact)
-    assert {step.why for step in steps} <= {Why.CONFIRMED, Why.OVERRULED}
-    assert Why.OVERRULED in {step.why for step in steps}
-
-
-def test_a_gate_that_never_fires_is_the_low_tiers_own_text(ladder: Ladder) -> None:
-    low, _ = play(ladder, replace(ASK, high=""))
-    gate = Gate(threshold=1.1, max_pending=1000)
-    steps, done = play(ladder, replace(ASK, decoder=Decoder.GATED, gate=gate, read_high=False))
-    assert tokens(steps) == tokens(low) and done.usage.high_tokens == 0
-
-
-def test_reading_high_and_speaking_low(ladder: Ladder) -> None:
-    steps, _ = play(ladder, replace(ASK, decoder=Decoder.GATED, read_high=True))
-    assert len(steps) > 1
-    assert {step.tier for step in steps} <= {FOUR, SIXTEEN}
-
-
-def test_branches_share_one_prefix(ladder: Ladder) -> None:
-    sampling = Sampling(temperature=1.0, seed=3)
-    steps, done = play(ladder, replace(ASK, high="", n=3, sampling=sampling, max_tokens=12))
-    by_seq = [[step.token for step in steps if step.seq == seq] for seq in range(3)]
-    assert all(by_seq) and len({tuple(ids) for ids in by_seq}) > 1
-    assert done.usage.completion_tokens == len(steps)
-
-
-def test_greedy_branches_go_on_like_plain_text(ladder: Ladder) -> None:
-    """Row i begins with the i-th best token and is greedy from there, so row 0 is the plain text."""
-    plain, _ = play(ladder, replace(ASK, high="", max_tokens=16))
-    steps, _ = play(ladder, replace(ASK, high="", n=3, max_tokens=16))
-    rows = [[step.token for step in steps if step.seq == seq] for seq in range(3)]
-    assert rows[0] == tokens(plain)
-    for row in rows[1:]:
-        rest, _ = play(ladder, replace(ASK, high="", prefix=(row[0],), max_tokens=15))
-        assert [row[0], *tokens(rest)] == row
-
-
-def test_the_fork_map_marks_where_the_high_tier_differs(ladder: Ladder) -> None:
-    low, _ = play(ladder, replace(ASK, high=""))
-    exact, _ = play(ladder, replace(ASK, tier=SIXTEEN, high=""))
-    forks = ladder.score(ASK.messages, tokens(low), SIXTEEN, against=FOUR)
-    first = next(i for i, (a, b) in enumerate(zip(low, exact, strict=False)) if a.token != b.token)
-    assert min(forks.forks()) == first
-    assert forks.judgements[first].best == exact[first].token
-    assert all(judgement.kl >= 0 for judgement in forks.judgements)
-    own = ladder.score(ASK.messages, tokens(exact), SIXTEEN)
-    assert own.forks() == []
+class TestDecoders(DecoderContract):
+    @pytest.fixture(scope="class")
+    def ladder(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ladder]:
+        folder = tiny.save_model(tmp_path_factory.mktemp("model"), tiny.llama_config())
+        tiers = tuple(TierSpec(name, folder, "transformers", options={"device": "cpu"}) for name in (FOUR, SIXTEEN))
+        ladder = Ladder(LadderSpec(tiers, ctx=256, batch_size=32, n_parallel=3, threads=1), open_stepper)
+        assert ladder.status().loaded() == [FOUR, SIXTEEN]
+        yield ladder
+        ladder.close()
