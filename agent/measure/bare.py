@@ -18,9 +18,12 @@ from backends.errors import BackendError
 from backends.llama.library import library
 from backends.types import LadderSpec, TierSpec
 
+WIDEST = 4
+"""Sequences that can be written together."""
+
 
 class BareLoop:
-    """One GGUF file, one context, one sequence."""
+    """One GGUF file, one context."""
 
     def __init__(self, path: Path, *, ctx: int, threads: int, batch: int = 512) -> None:
         """Load. Raises BackendError."""
@@ -35,6 +38,7 @@ class BareLoop:
         options = self._lib.llama_context_default_params()
         options.n_ctx, options.n_batch, options.n_ubatch = ctx, batch, min(batch, 512)
         options.n_threads = options.n_threads_batch = threads
+        options.n_seq_max, options.kv_unified = WIDEST, True
         options.no_perf = True
         self._context = self._lib.llama_init_from_model(self._model, options)
         if not self._context:
@@ -63,6 +67,22 @@ class BareLoop:
             self._feed((token,), last=True)
             token = int(self._logits().argmax())
         return perf_counter() - start
+
+    def decode_together(self, width: int, steps: int) -> float:
+        """Greedy steps of ``width`` continuations in one batch; seconds. The cache is as before afterwards."""
+        memory, start_length = self._lib.llama_get_memory(self._context), self._length
+        for seq in range(1, width):
+            self._lib.llama_memory_seq_cp(memory, 0, seq, 0, -1)
+        tokens = [int(self._logits().argmax())] * width
+        start = perf_counter()
+        for _ in range(steps):
+            self._feed_each(tokens)
+            tokens = [int(token) for token in self._logits(width).argmax(axis=1)]
+        seconds = perf_counter() - start
+        for seq in range(1, width):
+            self._lib.llama_memory_seq_rm(memory, seq, -1, -1)
+        self.cut(start_length)
+        return seconds
 
     def cut(self, length: int) -> None:
         """Keep the first ``length`` tokens."""
@@ -93,8 +113,24 @@ class BareLoop:
             raise BackendError("llama.cpp failed to compute a step in the bare loop")
         self._length += len(tokens)
 
-    def _logits(self) -> Any:
-        return np.ctypeslib.as_array(self._lib.llama_get_logits(self._context), (self._vocabulary,))
+    def _feed_each(self, tokens: Sequence[int]) -> None:
+        """One token to each of the first sequences."""
+        batch = self._batch
+        for seq, token in enumerate(tokens):
+            batch.token[seq] = token
+            batch.pos[seq] = self._length
+            batch.n_seq_id[seq] = 1
+            batch.seq_id[seq][0] = seq
+            batch.logits[seq] = 1
+        batch.n_tokens = len(tokens)
+        if self._lib.llama_decode(self._context, batch) != 0:
+            raise BackendError("llama.cpp failed to compute a step in the bare loop")
+        self._length += 1
+
+    def _logits(self, rows: int = 0) -> Any:
+        """Of the last token, shape ``[n_vocab]``; with ``rows``, of that many sequences, ``[rows, n_vocab]``."""
+        shape = (rows, self._vocabulary) if rows else (self._vocabulary,)
+        return np.ctypeslib.as_array(self._lib.llama_get_logits(self._context), shape)
 
     def close(self) -> None:
         """Free everything."""

@@ -33,6 +33,9 @@ class Bare(Protocol):
     def decode(self, steps: int) -> float:
         """Write greedily; seconds."""
 
+    def decode_together(self, width: int, steps: int) -> float:
+        """Write ``width`` continuations in one batch, and forget them; seconds."""
+
     def cut(self, length: int) -> None:
         """Keep the first tokens."""
 
@@ -64,6 +67,8 @@ class TierSpeed:
     prefill: Paired
     four: Estimate
     """Wall time of four continuations written together, as a multiple of one."""
+    bare_four: Estimate
+    """The same of the bare loop: how much of the multiple is llama.cpp's own on this processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +127,11 @@ def measure_speed(
         try:
             decode = _decode(engine, tier.name, bare, effort)
             prefill = _prefill(engine, tier.name, bare, effort)
+            four, bare_four = _continuations(engine, tier.name, bare, effort)
         finally:
             bare.close()
         size = next(t.bytes for t in status.tiers if t.name == tier.name)
-        tiers.append(TierSpeed(tier.name, size, decode, prefill, _continuations(engine, tier.name, effort)))
+        tiers.append(TierSpeed(tier.name, size, decode, prefill, four, bare_four))
     return SpeedReport(model, ladder.threads, tuple(tiers), status.notices)
 
 
@@ -165,15 +171,18 @@ def _prefill(engine: Engine, tier: str, bare: Bare, effort: Effort) -> Paired:
     return blocks.paired()
 
 
-def _continuations(engine: Engine, tier: str, effort: Effort) -> Estimate:
+def _continuations(engine: Engine, tier: str, bare: Bare, effort: Effort) -> tuple[Estimate, Estimate]:
+    """Four written together as a multiple of one, through fovea and bare."""
     messages = (Message("user", OPENING),)
-    one: list[float] = []
-    four: list[float] = []
+    bare.prefill(_some_tokens(engine, engine.count(messages)))
+    ours: dict[int, list[float]] = {1: [], 4: []}
+    theirs: dict[int, list[float]] = {1: [], 4: []}
     for turn in range(effort.branches):
         for n in (1, 4) if turn % 2 else (4, 1):
             tokens, seconds = written(engine, Request(messages, tier, n=n, max_tokens=effort.tokens))
-            (four if n > 1 else one).append(seconds * n / max(tokens - n, 1))
-    return paired_ratio(four, one)
+            ours[n].append(seconds * n / max(tokens - n, 1))
+            theirs[n].append(bare.decode_together(n, effort.tokens - 1) / (effort.tokens - 1))
+    return paired_ratio(ours[4], ours[1]), paired_ratio(theirs[4], theirs[1])
 
 
 def written(engine: Engine, request: Request) -> tuple[int, float]:

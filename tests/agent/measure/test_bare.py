@@ -22,6 +22,8 @@ def test_the_bare_loop_reads_writes_and_cuts(model):
         assert loop.decode(5) > 0 and loop.length == 45
         loop.cut(40)
         assert loop.decode(3) > 0 and loop.length == 43
+        assert loop.decode_together(4, 5) > 0 and loop.length == 43, "the continuations are forgotten"
+        assert loop.decode(80) > 0, "and leave no room taken"
         loop.prefill([1, 2, 3])
         assert loop.length == 3
     finally:

@@ -23,6 +23,9 @@ class SlowLoop:
     def decode(self, steps):
         return float(steps)
 
+    def decode_together(self, width, steps):
+        return float(steps) * (1 + width)
+
     def cut(self, length):
         pass
 
@@ -39,6 +42,7 @@ def test_every_tier_is_measured_beside_the_bare_loop():
     for tier in report.tiers:
         assert tier.decode.bare == pytest.approx(1.0)
         assert tier.decode.ratio.value == pytest.approx(tier.decode.fovea, rel=1e-6)
+        assert tier.bare_four.value == pytest.approx(5 / 2) and tier.four.value > 0
         assert tier.decode.pairs == 3 and tier.prefill.pairs == 2
     assert SlowLoop.closed == 2
 
