@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pexpect
+import psutil
 import pyte
 import pytest
 
@@ -179,4 +180,22 @@ def test_line_mode_in_a_terminal(program, terminal):
     one.type("Hello there")
     one.until(lambda text: "random \u00b7 4-bit" in text, "the reply")
     one.type("/quit")
+    assert one.ended() == 0
+
+
+def test_an_unannounced_stop_leaves_one_reader_of_the_keys(program, terminal):
+    """`kill -STOP` and `kill -CONT`, three times; then every key still arrives, and the program ends when asked."""
+    one = terminal()
+    one.until(lambda text: "16-bit ready" in text, "the ladder")
+    process = psutil.Process(one.child.pid)
+    threads = process.num_threads()
+    for _ in range(3):
+        process.suspend()
+        time.sleep(0.2)
+        process.resume()
+        one.settled()
+    assert process.num_threads() < threads + 4, "each stop would leave a reader and a writer (a pool may grow by one)"
+    one.type("every single key arrives")
+    one.until(lambda text: "tok/s" in text, "the reply")
+    one.child.send(QUIT)
     assert one.ended() == 0

@@ -18,6 +18,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from tui.app import keys, themes
+from tui.app.job_control import mend_continue
 
 if TYPE_CHECKING:
     from textual.screen import Screen
@@ -65,6 +66,9 @@ class FoveaApp(App[int]):
             # Windows has no such handlers, and an app in a thread (a test) may not set them.
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
                 asyncio.get_running_loop().add_signal_handler(number, self._told_to_end, number)
+        if self._driver is not None and hasattr(signal, "SIGCONT"):
+            with contextlib.suppress(ValueError):  # not in the main thread
+                mend_continue(self._driver)
 
     @property
     def chat(self) -> ChatScreen:
