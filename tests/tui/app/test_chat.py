@@ -128,6 +128,21 @@ async def test_a_waiting_message_steers_the_reply(opened: Open) -> None:
         assert part.text in [message.content for message in engine.requests[-1].messages], "it goes on from the part"
 
 
+async def test_steering_stops_the_reply_also_while_completions_are_open(opened: Open) -> None:
+    async with opened([Script(LONG, token_s=1), "Shorter."], wait=slowly) as driver:
+        await driver.type("Talk")
+        await driver.press("enter")
+        await driver.until(lambda: driver.chat.live and driver.chat.live.tokens > 5)
+        await driver.type("Be brief")
+        await driver.press("enter")
+        await driver.type("/")
+        await driver.until(lambda: driver.chat.prompt.completing)
+        await driver.chat.submit("")
+        assert not driver.chat.prompt.completing
+        await driver.until(lambda: driver.texts[-1] == "Shorter.")
+        assert driver.chat.session.path()[1].status is Status.STOPPED
+
+
 async def test_messages_typed_meanwhile_wait_and_are_sent_in_order(opened: Open) -> None:
     hold = threading.Event()
     async with opened(

@@ -253,20 +253,24 @@ class TurnsMixin(ChatBase):
         if self.close_completions():
             return
         if self.live is not None:
-            self.live.stopping = True
-            for pane in self.live.panes:
-                if not pane.steps:
-                    pane.wait_for("stopping")
-            self.attempt(self.session.cancel)
-            return
-        self.prompt.focus()
+            self._stop(self.live)
+        else:
+            self.prompt.focus()
+
+    def _stop(self, live: Live) -> None:
+        live.stopping = True
+        for pane in live.panes:
+            if not pane.steps:
+                pane.wait_for("stopping")
+        self.attempt(self.session.cancel)
 
     def steer(self) -> None:
         """Stop the reply where it is and send what waits now: the model goes on from both."""
         if self.live is not None:
+            self.close_completions()
             self.live.steering = True
             self.held = False
-            self.action_stop()
+            self._stop(self.live)
 
     async def next_in_queue(self) -> None:
         """Send the message that has waited longest."""
