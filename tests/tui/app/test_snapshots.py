@@ -148,14 +148,7 @@ SCENES: dict[str, tuple[Scene, Script]] = {
     "tour": (tour, paced("")),
 }
 THEMES, SIZES = ("fovea-dark", "fovea-light"), ((80, 24), (160, 50))
-WHOLE = ("chat", "beside", "density", "forks", "card")
-"""Drawn in every theme at every size; the others in each theme and at each size once."""
-CASES = [
-    (scene, theme, size)
-    for scene in SCENES
-    for number, theme in enumerate(THEMES)
-    for size in (SIZES if scene in WHOLE else (SIZES[number],))
-]
+CASES = [(scene, theme, size) for scene in SCENES for theme in THEMES for size in SIZES]
 
 
 @pytest.fixture
