@@ -38,7 +38,7 @@ PROMPT = [
     _key("send", "enter", "send", "Send"),
     _key("newline", "ctrl+j,shift+enter", "newline", "New line"),
     _key("editor", "ctrl+g", "editor", "External editor"),
-    _key("complete", "tab", "complete", "Complete, or go to the messages", show=False),
+    _key("complete", "tab", "complete", "Complete, or to the messages", show=False),
     _key("history-back", "up", "back", "Earlier prompt", show=False),
     _key("history-forward", "down", "forward", "Later prompt", show=False),
 ]

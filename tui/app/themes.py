@@ -10,7 +10,8 @@ from textual.theme import Theme
 DEFAULT = "fovea-dark"
 
 
-def _tiers(low: str, mid: str, high: str, dense: tuple[str, str, str], quiet: str) -> dict[str, str]:
+def _tiers(low: str, mid: str, high: str, dense: tuple[str, str, str], quiet: str, track: str = "") -> dict[str, str]:
+    tracks = ("scrollbar-background", "scrollbar-background-hover", "scrollbar-background-active")
     return {
         "tier-low": low,
         "tier-mid": mid,
@@ -21,6 +22,7 @@ def _tiers(low: str, mid: str, high: str, dense: tuple[str, str, str], quiet: st
         "quiet": quiet,
         "block-cursor-text-style": "none",
         "border-blurred": quiet,
+        **(dict.fromkeys(tracks, track) if track else {}),
     }
 
 
@@ -39,7 +41,7 @@ def themes() -> tuple[Theme, ...]:
             background="#14161a",
             surface="#1a1d22",
             panel="#23272e",
-            variables=_tiers("#8f9bb3", "#6fb7c8", "#e3b261", ("#2f2a1e", "#57441f", "#8a6518"), "#7b8494"),
+            variables=_tiers("#8f9bb3", "#6fb7c8", "#e3b261", ("#2f2a1e", "#57441f", "#8a6518"), "#7b8494", "#23272e"),
         ),
         Theme(
             name="fovea-light",
@@ -54,7 +56,7 @@ def themes() -> tuple[Theme, ...]:
             surface="#f2f0ea",
             panel="#e6e3da",
             dark=False,
-            variables=_tiers("#5c6675", "#1f6f82", "#9a5f00", ("#f6ebcf", "#f0d595", "#e6b552"), "#6b7280"),
+            variables=_tiers("#5c6675", "#1f6f82", "#9a5f00", ("#f6ebcf", "#f0d595", "#e6b552"), "#6b7280", "#e6e3da"),
         ),
         Theme(
             name="fovea-contrast",
@@ -69,7 +71,7 @@ def themes() -> tuple[Theme, ...]:
             surface="#000000",
             panel="#1c1c1c",
             text_alpha=1.0,
-            variables=_tiers("#ffffff", "#00e5ff", "#ffff00", ("#333300", "#5c5c00", "#808000"), "#d0d0d0"),
+            variables=_tiers("#ffffff", "#00e5ff", "#ffff00", ("#333300", "#5c5c00", "#808000"), "#d0d0d0", "#1c1c1c"),
         ),
         Theme(
             name="fovea-clear",
@@ -83,7 +85,7 @@ def themes() -> tuple[Theme, ...]:
             background="#15171b",
             surface="#1c1f25",
             panel="#262a32",
-            variables=_tiers("#a9b1bd", "#56b4e9", "#e69f00", ("#33290f", "#5e4708", "#8f6a00"), "#8a93a1"),
+            variables=_tiers("#a9b1bd", "#56b4e9", "#e69f00", ("#33290f", "#5e4708", "#8f6a00"), "#8a93a1", "#262a32"),
         ),
         Theme(
             name="fovea-ansi",

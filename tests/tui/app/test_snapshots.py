@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from agent.app import Fovea
 from backends.scripted import Script, Word
 from tests.tui.app.conftest import Driver, Remembering, open_fovea, until
 from tui.app.app import FoveaApp
+from tui.app.screens.provenance import Provenance
 from tui.app.widgets.card import Card
 
 MARKDOWN = """Birds lay eggs because **flight** rewards a light body.
@@ -93,7 +96,11 @@ async def memory(driver: Driver) -> None:
 async def log(driver: Driver) -> None:
     await beside(driver)
     await driver.press("2", "p")
-    driver.app.screen.query_one(VerticalScroll).query_one(Static).update("the times of the clock are not drawn")
+    window = driver.app.screen
+    assert isinstance(window, Provenance)
+    noon = time.mktime((2026, 1, 1, 12, 0, 0, 0, 0, -1))
+    window._decisions = [replace(d, at=noon, actual_s=d.actual_s and 0.4) for d in window._decisions]
+    window.query_one(VerticalScroll).query_one(Static).update(window._lines())
 
 
 async def sessions(driver: Driver) -> None:

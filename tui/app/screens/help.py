@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len, set_cell_size
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
@@ -42,10 +43,17 @@ class Help(Panel[None]):
             inside = [b for widget in self._window.query("*") for b in _named(type(widget))]
             groups.append((self._place, [*self._window.own_bindings(), *dict.fromkeys(inside)]))
         groups.sort(key=lambda group: group[0] != self._place)
+        tables = [(heading, _rows(bindings, changes)) for heading, bindings in groups]
+        every = [row for _, rows in tables for row in rows]
+        keys_wide, words_wide = (max(cell_len(row[column]) for row in every) + 1 for column in (0, 1))
         lines: list[Content] = []
-        for heading, bindings in groups:
+        for heading, rows in tables:
             here = " (you are here)" if heading == self._place else ""
-            lines += [Content.styled(f"{heading}{here}", "bold $accent"), *_rows(bindings, changes), Content("")]
+            lines.append(Content.styled(f"{heading}{here}", "bold $accent"))
+            for key, words, id in rows:
+                shown = set_cell_size(key, keys_wide), set_cell_size(words, words_wide)
+                lines.append(Content.assemble((shown[0], "$primary"), shown[1], (id, "$quiet")))
+            lines.append(Content(""))
         lines.append(Content.styled("Commands", "bold $accent"))
         lines += [Content.assemble((f"{c.usage:<30}", "$primary"), c.help) for c in COMMANDS]
         lines += [
@@ -60,14 +68,15 @@ def _named(kind: type[Widget]) -> list[Binding]:
     return [b for b in vars(kind).get("BINDINGS", ()) if isinstance(b, Binding) and b.id]
 
 
-def _rows(bindings: list[Binding], changes: dict[str, str]) -> list[Content]:
+def _rows(bindings: list[Binding], changes: dict[str, str]) -> list[tuple[str, str, str]]:
+    """Key, words and id of each; the nine keys that pick a version are one row."""
     rows = []
     for binding in bindings:
         if (binding.id or "").startswith("pick-") and binding.id != "pick-1":
             continue
         key = "1 … 9" if binding.id == "pick-1" else keys.display(binding, changes)
         words = "Pick that version" if binding.id == "pick-1" else binding.description
-        rows.append(Content.assemble((f"{key:<20}", "$primary"), f"{words:<32}", (binding.id or "", "$quiet")))
+        rows.append((key, words, binding.id or ""))
     return rows
 
 

@@ -30,7 +30,7 @@ class Reply(Vertical, can_focus=True):
     Reply > .caption { height: auto; width: 1fr; }
     Reply > Markdown { height: auto; padding: 0; margin: 0; background: transparent; }
     Reply MarkdownParagraph { margin: 0 0 1 0; }
-    Reply MarkdownFence { margin: 0 0 1 0; background: $surface; }
+    Reply MarkdownFence, Reply MarkdownFence:light { margin: 0 0 1 0; background: $surface; }
     """
 
     class LinkClicked(Message):
