@@ -121,6 +121,8 @@ class FoveaApp(App[int]):
         tail = [(key("palette"), "commands"), (key("help"), "help")]
         if isinstance(focused, Card):
             return [(key("card-leave"), "decide later"), *tail]
+        if focused is not None and isinstance(focused.parent, Card):
+            return [("Enter", "refuses for this reason"), (key("card-leave"), "back"), *tail]
         if isinstance(focused, Reply):
             return [
                 (key("density"), "density"),

@@ -161,6 +161,9 @@ async def test_the_reason_of_a_refusal_can_be_read_while_it_is_typed(opened: Ope
         await asked(driver)
         await driver.press("r", *"dull")
         assert "dull" in driver.shown()
+        assert "Enter refuses for this reason" in driver.shown().splitlines()[-1]
+        await driver.press("escape")
+        assert "decide later" in driver.shown().splitlines()[-1]
 
 
 async def test_the_prompt_shows_what_is_typed_in_a_tiny_terminal(opened: Open) -> None:

@@ -29,6 +29,8 @@ _COLOURS = {
     "auto": "$tier-high",
     "lost-tier": "$error",
 }
+LEFT = 21
+"""Cells of the time and the kind, left of what is told."""
 
 
 def as_text(decisions: list[Decision]) -> str:
@@ -72,7 +74,7 @@ class Provenance(Panel[None]):
         """Lay the widgets out."""
         yield Static(self._summary(), markup=False)
         with VerticalScroll():
-            yield Static(self._lines(), markup=False)
+            yield Static("", markup=False)
 
     def on_mount(self) -> None:
         """Begin at the newest."""
@@ -85,19 +87,22 @@ class Provenance(Panel[None]):
         budget = f"{percent(spending.share)}; the budget is {percent(spending.budget)}"
         return Content.styled(f"{told} ({budget})\n", "$quiet")
 
+    def on_resize(self) -> None:
+        """Fit into the new width."""
+        self.query_one(VerticalScroll).query_one(Static).update(self._lines())
+
     def _lines(self) -> Content:
         if not self._decisions:
             return Content.styled("Nothing was decided yet: every token is the speaking tier's own.", "$quiet")
-        rows = []
+        # Before the first layout the width is not known; ``on_resize`` comes with it.
+        width = max(self.query_one(VerticalScroll).scrollable_content_region.width, LEFT + 20)
+        rows: list[Content] = []
         for decision in self._decisions:
-            rows.append(
-                Content.assemble(
-                    (f"{_when(decision)[11:]}  ", "$quiet"),
-                    (f"{decision.kind:<10} ", f"bold {_COLOURS.get(decision.kind, '$secondary')}"),
-                    one_line(decision.text),
-                    (_costs(decision), "$quiet"),
-                )
-            )
+            kind = (f"{decision.kind:<10} ", f"bold {_COLOURS.get(decision.kind, '$secondary')}")
+            left = Content.assemble((f"{_when(decision)[11:]}  ", "$quiet"), kind)
+            told = Content.assemble(one_line(decision.text), (_costs(decision), "$quiet"))
+            first, *others = told.wrap(width - LEFT)
+            rows += [Content.assemble(left, first), *(Content.assemble(" " * LEFT, line) for line in others)]
         return Content("\n").join(rows)
 
     def action_write(self) -> None:
