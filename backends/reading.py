@@ -211,6 +211,12 @@ class Reader:
         kept.used = self._clock
 
 
+def shares_caches(one: Reader, other: Reader) -> bool:
+    """Whether the tiers can go on from parts of each other's caches."""
+    mine, theirs = one.stepper.facts, other.stepper.facts
+    return mine.cache_key == theirs.cache_key and mine.can_truncate and theirs.can_truncate
+
+
 def hand_over(giver: Reader, kept: Kept, taker: Reader, length: int | None = None) -> Kept:
     """Give one tier the cache another tier computed, instead of reading again.
 

@@ -108,11 +108,27 @@ class Stepper(Protocol):
         (copy what must live longer).
         """
 
-    def export_cache(self, seq: int) -> bytes:
-        """The sequence's key/value cache as bytes, for ``import_cache`` of a Stepper with the same ``cache_key``."""
+    def export_cache(self, seq: int, start: int = 0) -> bytes:
+        """The sequence's key/value cache from position ``start`` on, for a Stepper with the same ``cache_key``.
+
+        Raises CacheError.
+        """
 
     def import_cache(self, seq: int, blob: bytes, length: int) -> None:
         """Fill an empty sequence from ``export_cache`` bytes that hold ``length`` tokens. Raises CacheError."""
+
+    def replace_tail(self, seq: int, blob: bytes, start: int, length: int) -> None:
+        """Put another tier's cache in the place of what the sequence holds from position ``start`` on.
+
+        Args:
+            seq: It holds ``start`` tokens at least.
+            blob: Of ``export_cache(…, start)``.
+            start: The first position replaced.
+            length: Tokens the sequence holds afterwards.
+
+        Raises:
+            CacheError: the bytes are not of such a cache; the sequence is as it was.
+        """
 
     # Life -------------------------------------------------------------------------------------------------------
 

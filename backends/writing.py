@@ -14,7 +14,7 @@ from backends.decoders.gated import Pair, gated
 from backends.decoders.plain import plain
 from backends.decoders.writer import Counts, Job, Writer
 from backends.errors import CacheError, Cancelled
-from backends.reading import Kept, Read, Reader, hand_over
+from backends.reading import Kept, Read, Reader, hand_over, shares_caches
 from backends.stepper import Logits
 from backends.types import Decoder, Done, Event, Notice, Prefill, Request, Step, Timing, Usage
 
@@ -101,7 +101,10 @@ class Writing:
             return
         writer = self._writer(self._low)
         prompt = self._read_at_high(high) if self._reads_high(high) else self._read_at_low(high)
-        pair = Pair(writer, prompt.low.seq, high.stepper, high.name, prompt.high.seq, list(prompt.unread), self._counts)
+        pair = Pair(
+            writer, prompt.low.seq, high.stepper, high.name, prompt.high.seq, list(prompt.unread), self._counts,
+            shares_caches(self._low, high),
+        )  # fmt: skip
         self._low.make_room(self._reply_room(self._low, 1), [prompt.low])
         high.make_room(self._reply_room(high, 1), [prompt.high])
         start = perf_counter()

@@ -307,8 +307,18 @@ class LlamaStepper:
             at += feed.outputs
         return results
 
-    def export_cache(self, seq: int) -> bytes:
-        """The sequence's cache as bytes."""
+    def export_cache(self, seq: int, start: int = 0) -> bytes:
+        """The sequence's cache from a position on as bytes."""
+        if not start:
+            return self._exported(seq)
+        tail = self.open()  # llama.cpp exports whole sequences: one that shares the wanted cells stands in for them
+        try:
+            self._llama.llama_memory_seq_cp(self._memory, seq, tail, start, -1)
+            return self._exported(tail)
+        finally:
+            self.drop(tail)
+
+    def _exported(self, seq: int) -> bytes:
         size = self._llama.llama_state_seq_get_size(self._ctx, seq)
         buffer = (ctypes.c_uint8 * size)()
         written = self._llama.llama_state_seq_get_data(self._ctx, buffer, size, seq)
@@ -327,6 +337,17 @@ class LlamaStepper:
                 f"The cache does not fit this tier ({native_log().last_error() or 'other shape or type'})."
             )
         self._lengths[seq] = length
+
+    def replace_tail(self, seq: int, blob: bytes, start: int, length: int) -> None:
+        """Put another tier's cache in the place of the sequence's end."""
+        tail = self.open()
+        try:
+            self.import_cache(tail, blob, length - start)
+            self.truncate(seq, start)
+            self._llama.llama_memory_seq_cp(self._memory, tail, seq, start, -1)
+            self._lengths[seq] = length
+        finally:
+            self.drop(tail)
 
     # Life ---------------------------------------------------------------------------------------------------------
 

@@ -180,18 +180,23 @@ class Slots(Rows):
             layer.values[target, :, :length] = layer.values[source, :, :length]
         self.set_length(target, length)
 
-    def dump(self, row: int) -> dict[str, torch.Tensor]:
-        """A row's keys and values by name, on the CPU; shapes ``[kv heads, tokens, head size]``."""
+    def dump(self, row: int, start: int = 0) -> dict[str, torch.Tensor]:
+        """A row's keys and values from a cell on by name, on the CPU; shapes ``[kv heads, tokens, head size]``."""
         length = self.length(row)
         out: dict[str, torch.Tensor] = {}
         for index, layer in enumerate(self.layers):
             if isinstance(layer, SlotLayer) and layer.is_initialized:
-                out[f"{index}.k"] = layer.keys[row, :, :length].contiguous().cpu()
-                out[f"{index}.v"] = layer.values[row, :, :length].contiguous().cpu()
+                out[f"{index}.k"] = layer.keys[row, :, start:length].contiguous().cpu()
+                out[f"{index}.v"] = layer.values[row, :, start:length].contiguous().cpu()
         return out
 
     def restore(
-        self, row: int, tensors: dict[str, torch.Tensor], devices: Sequence[torch.device], dtype: torch.dtype
+        self,
+        row: int,
+        tensors: dict[str, torch.Tensor],
+        devices: Sequence[torch.device],
+        dtype: torch.dtype,
+        start: int = 0,
     ) -> None:
         """Fill an open row from ``dump``.
 
@@ -200,12 +205,13 @@ class Slots(Rows):
             tensors: what ``dump`` gave, maybe of a model in another type.
             devices: where each layer's cache belongs.
             dtype: the type this model's cache has.
+            start: the first cell to fill.
 
         Raises:
             KeyError: a layer is missing.
             RuntimeError: a shape does not fit.
         """
-        length = 0
+        length = start
         for index, layer in enumerate(self.layers):
             if not isinstance(layer, SlotLayer):
                 continue
@@ -213,10 +219,10 @@ class Slots(Rows):
             keys, values = keys.to(devices[index], dtype), values.to(devices[index], dtype)
             if not layer.is_initialized:
                 layer.lazy_initialization(keys[None], values[None])
-            length = keys.shape[1]
+            length = start + keys.shape[1]
             layer.reserve(row + 1, length)
-            layer.keys[row, :, :length] = keys
-            layer.values[row, :, :length] = values
+            layer.keys[row, :, start:length] = keys
+            layer.values[row, :, start:length] = values
         self.set_length(row, length)
 
     def _filled(self) -> list[SlotLayer]:

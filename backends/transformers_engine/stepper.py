@@ -173,28 +173,40 @@ class TransformersStepper:
 
     # Handover -----------------------------------------------------------------------------------------------------
 
-    def export_cache(self, seq: int) -> bytes:
-        """The sequence's cache in safetensors form."""
+    def export_cache(self, seq: int, start: int = 0) -> bytes:
+        """The sequence's cache from a position on, in safetensors form."""
         if not isinstance(self._rows, Slots):
             raise CacheError(f"The cache of a {self._facts.architecture} model cannot be handed over.")
-        tensors = self._rows.dump(seq)
-        return bytes(save_tensors(tensors, {"key": self._facts.cache_key, "length": str(self._rows.length(seq))}))
+        tensors = self._rows.dump(seq, start)
+        return bytes(save_tensors(tensors, self._label(self._rows.length(seq) - start)))
+
+    def _label(self, length: int) -> dict[str, str]:
+        return {"key": self._facts.cache_key, "length": str(length)}
 
     def import_cache(self, seq: int, blob: bytes, length: int) -> None:
         """Fill an empty sequence from another tier's cache."""
-        if not isinstance(self._rows, Slots):
-            raise CacheError(f"A {self._facts.architecture} model cannot take over a cache.")
         if self._rows.length(seq):
             raise CacheError("A cache can only be imported into an empty sequence.")
-        if _metadata(blob) != {"key": self._facts.cache_key, "length": str(length)}:
+        self._restore(seq, blob, 0, length)
+
+    def replace_tail(self, seq: int, blob: bytes, start: int, length: int) -> None:
+        """Put another tier's cache in the place of the sequence's end."""
+        self._restore(seq, blob, start, length)
+
+    def _restore(self, seq: int, blob: bytes, start: int, length: int) -> None:
+        if not isinstance(self._rows, Slots):
+            raise CacheError(f"A {self._facts.architecture} model cannot take over a cache.")
+        if _metadata(blob) != self._label(length - start):
             raise CacheError("The cache is of another model or another length.")
         if length > self._facts.n_ctx:
             raise CacheError(f"A cache of {length} tokens does not fit into a context of {self._facts.n_ctx}.")
+        before = self._rows.length(seq)
         try:
+            tensors = load_tensors(blob)  # damaged bytes fail here, before a cell is written
             with torch.inference_mode():
-                self._rows.restore(seq, load_tensors(blob), self._layer_devices(), self._cache_dtype())
+                self._rows.restore(seq, tensors, self._layer_devices(), self._cache_dtype(), start)
         except (SafetensorError, KeyError, RuntimeError) as error:
-            self._rows.set_length(seq, 0)
+            self._rows.set_length(seq, before)
             raise CacheError(f"The cache is damaged ({error}).") from error
 
     def _layer_devices(self) -> list[torch.device]:

@@ -327,6 +327,36 @@ class StepperContract:
             assert stepper.length(target) == 0
         self.close(stepper.prefill(target, ids).copy(), self.after(stepper, ids))
 
+    def test_the_end_of_a_cache_is_replaced_by_anothers(self, stepper: Stepper, make: Make) -> None:
+        if not self.TRUNCATES:
+            pytest.skip("handover of recurrent state is not asked for")
+        other = make(ctx=256, batch_size=16, sequences=6)
+        try:
+            ids = self.tokens(stepper, 30)
+            source, target, bystander = stepper.open(), other.open(), other.open()
+            stepper.prefill(source, ids[:18])
+            other.prefill(target, [*ids[:10], *ids[20:29]])  # another end, and a longer one
+            other.prefill(bystander, ids[:12])
+            other.replace_tail(target, stepper.export_cache(source, 10), 10, 18)
+            assert other.length(target) == 18
+            self.close(other.prefill(target, ids[18:30]).copy(), self.after(stepper, ids))
+            self.close(other.prefill(bystander, ids[12:15]).copy(), self.after(stepper, ids[:15]))
+            self.close(stepper.prefill(source, ids[18:20]).copy(), self.after(stepper, ids[:20]))
+        finally:
+            other.close()
+
+    def test_a_bad_end_of_a_cache_changes_nothing(self, stepper: Stepper) -> None:
+        if not self.TRUNCATES:
+            pytest.skip("handover of recurrent state is not asked for")
+        ids = self.tokens(stepper, 12)
+        seq = stepper.open()
+        stepper.prefill(seq, ids[:11])
+        for bad in (b"", b"garbage" * 20, stepper.export_cache(seq, 4)[:-9]):
+            with pytest.raises(CacheError):
+                stepper.replace_tail(seq, bad, 4, 11)
+            assert stepper.length(seq) == 11
+        self.close(stepper.prefill(seq, ids[11:]).copy(), self.after(stepper, ids))
+
     # Cancel -------------------------------------------------------------------------------------------------------
 
     def test_cancel_inside_a_prefill_keeps_what_is_done(self, stepper: Stepper) -> None:

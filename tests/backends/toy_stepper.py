@@ -36,6 +36,10 @@ class ToyStepper:
         """Raise BackendError at this many steps from now (None: never)."""
         self.steps = 0
         self.fed = 0
+        self.takes_over = True
+        """False: ``replace_tail`` is refused."""
+        self.replaced = 0
+        """Tokens whose cache came from another tier."""
         self.facts = ModelFacts("toy", vocab, ctx, ctx, can_truncate, cache_key, True, 0)
 
     def logits_after(self, text: Sequence[int]) -> Logits:
@@ -119,11 +123,18 @@ class ToyStepper:
             results.append(np.array(rows, np.float32).reshape(len(rows), self._vocab))
         return results
 
-    def export_cache(self, seq: int) -> bytes:
-        return bytes(self._texts[seq])
+    def export_cache(self, seq: int, start: int = 0) -> bytes:
+        return bytes(self._texts[seq][start:])
 
     def import_cache(self, seq: int, blob: bytes, length: int) -> None:
         self._texts[seq] = list(blob)[:length]
+
+    def replace_tail(self, seq: int, blob: bytes, start: int, length: int) -> None:
+        if not self.takes_over or len(blob) != length - start:
+            raise CacheError("no room")
+        assert len(self._texts[seq]) >= start
+        self._texts[seq][start:] = list(blob)
+        self.replaced += len(blob)
 
     def cancel(self) -> None:
         self.cancelled = True

@@ -14,6 +14,7 @@ from typing import cast
 
 from agent.measure.frontier.policies import Policy
 from agent.measure.frontier.trial import Trial, forget
+from agent.measure.frontier.wrapped import Wrapped
 from backends.ladder import Ladder
 from backends.stepper import Feed, Logits, Stepper
 from backends.types import Request
@@ -92,19 +93,16 @@ def _widths(ladder: Ladder, policy: Policy, top: str, request: Request) -> list[
     return watched.reads
 
 
-class _Watched:
-    """A Stepper that remembers its steps (not its prefills)."""
+class _Watched(Wrapped):
+    """Remembers its steps (not its prefills)."""
 
     def __init__(self, inner: Stepper) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.reads: list[_Read] = []
 
     def step(self, feeds: Sequence[Feed]) -> list[Logits]:
         self.reads += [_Read(self.inner.length(feed.seq), len(feed.tokens)) for feed in feeds]
         return self.inner.step(feeds)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.inner, name)
 
 
 def _logits_at(

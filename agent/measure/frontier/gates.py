@@ -16,7 +16,7 @@ from backends.decoders.gated import Pair, gated
 from backends.decoders.writer import Counts, Job, Writer
 from backends.gate import Tracker
 from backends.ladder import Ladder
-from backends.reading import hand_over
+from backends.reading import hand_over, shares_caches
 from backends.signals import Signals
 from backends.stepper import Feed, Logits, Stepper
 from backends.types import Done, Gate, Notice, Request, Step, Timing, Usage
@@ -76,7 +76,7 @@ def run_with_tracker(
     else:
         writer.tracker = RandomTracker(policy.budget, seed)
     counts = Counts()
-    pair = Pair(writer, kept.seq, high.stepper, high.name, read.kept.seq, [], counts)
+    pair = Pair(writer, kept.seq, high.stepper, high.name, read.kept.seq, [], counts, shares_caches(low, high))
     start = perf_counter()
     steps, reason = _drain(gated(pair, read.logits, high_logits=read.logits))
     seconds = perf_counter() - start

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from time import perf_counter
+from typing import cast
+
+import numpy as np
 
 from agent.calibrate.prompts import Prompt
 from agent.measure.frontier.gates import run_with_tracker
 from agent.measure.frontier.policies import Policy
+from agent.measure.frontier.wrapped import Wrapped
+from backends.decoders.score import score
 from backends.errors import BackendError
 from backends.ladder import Ladder
-from backends.types import Decoder, Done, Event, Failed, Request, Sampling, Step, Timing, Usage
+from backends.stepper import Feed, Logits, Stepper
+from backends.types import Decoder, Done, Event, Failed, Judgement, Request, Sampling, Step, Timing, Usage
+
+MIXED = ("gated", "entropy", "random", "oracle")
+"""Kinds that speak from a cache both tiers have filled: nothing but their own logits says what they spoke from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +53,13 @@ def run_trial(
     begin = tuple(ladder.tokenize(prompt.begin)) if prompt.begin else ()
     request = policy.request(prompt.messages, begin, sampling, tokens)
     forget(ladder, policy)
+    heard = Heard(ladder.reader(policy.tier).stepper)
+    ladder.reader(policy.tier).stepper = cast("Stepper", heard)
     start = perf_counter()
-    steps, done = _write(ladder, request, policy, number)
+    try:
+        steps, done = _write(ladder, request, policy, number)
+    finally:
+        ladder.reader(policy.tier).stepper = heard.inner
     seconds = perf_counter() - start
     spoke = policy.tier
     if policy.kind == "turn" and steps and fmean(step.density for step in steps) >= policy.turn_threshold:
@@ -52,8 +67,13 @@ def run_trial(
         seconds = perf_counter() - start
         steps, done, spoke = again, _sum(done, second), policy.high
     reply = [*begin, *(step.token for step in steps)]
-    judged = ladder.score(prompt.messages, reply, top, spoke if spoke != top else "").judgements[len(begin) :]
-    text = "".join(step.text for step in steps)
+    if policy.kind in MIXED:
+        text = [*ladder.reader(top).stepper.chat_prompt(prompt.messages), *begin]
+        judged = _heard_by(ladder, top, text, [step.token for step in steps], heard.rows)
+    else:
+        against = spoke if spoke != top else ""
+        judged = list(ladder.score(prompt.messages, reply, top, against).judgements[len(begin) :])
+    written = "".join(step.text for step in steps)
     closer = policy.high or top
     decided = [policy.kind == "speculative" or step.tier == closer for step in steps]
     if closer == top:
@@ -65,15 +85,56 @@ def run_trial(
         policy.name,
         number,
         tuple(step.token for step in steps),
-        text,
+        written,
         sum(decided),
         sum(judgement.best == judgement.token for judgement in judged),
         tuple(near if mine else kl for mine, near, kl in zip(decided, closely, own, strict=True)),
         seconds,
         done.timing.decode_s,
         done.timing.gate_s,
-        prompt.answer.casefold() in (prompt.begin + text).casefold() if prompt.answer else None,
+        prompt.answer.casefold() in (prompt.begin + written).casefold() if prompt.answer else None,
     )
+
+
+class Heard(Wrapped):
+    """Remembers the logits of every step of one token: what a reply was spoken from."""
+
+    def __init__(self, inner: Stepper) -> None:
+        super().__init__(inner)
+        self.rows: list[Logits] = []
+
+    def step(self, feeds: Sequence[Feed]) -> list[Logits]:
+        """The step, remembered."""
+        found = self.inner.step(feeds)
+        if len(feeds) == 1 and len(feeds[0].tokens) == feeds[0].outputs == 1:
+            self.rows.append(found[0][0].copy())
+        return found
+
+
+class _Again:
+    """What was heard, once more, as the step of a text that is read."""
+
+    def __init__(self, rows: Sequence[Logits]) -> None:
+        self._rows = list(rows)
+
+    def step(self, feeds: Sequence[Feed]) -> list[Logits]:
+        """The next rows."""
+        count = feeds[0].outputs
+        taken, self._rows = self._rows[:count], self._rows[count:]
+        return [np.stack(taken)]
+
+
+def _heard_by(
+    ladder: Ladder, top: str, text: Sequence[int], reply: Sequence[int], rows: Sequence[Logits]
+) -> list[Judgement]:
+    """The highest tier's judgement of a reply, against the logits it was spoken from (those after its first token)."""
+    judge = ladder.reader(top)
+    read = judge.read(text)
+    # The first token of such replies is the high tier's own: its divergence is not asked for.
+    speaker = (cast("Stepper", _Again(rows)), 0, read.logits)
+    judgements = score(judge.stepper, read.kept.seq, reply, read.logits, against=speaker)
+    judge.settle(read.kept, [*text, *reply])
+    return judgements
 
 
 def forget(ladder: Ladder, policy: Policy) -> None:

@@ -22,7 +22,9 @@ def tiers(**kwargs):
     return ToyStepper(noise=NOISE, tier_seed=7, **kwargs), ToyStepper(noise=0.0, **kwargs)
 
 
-def run(low, high, *, verify, sampling=None, threshold=0.05, max_tokens=40, read_high=True, max_pending=64):
+def run(
+    low, high, *, verify, sampling=None, threshold=0.05, max_tokens=40, read_high=True, max_pending=64, shared=True
+):
     job = Job(sampling or Sampling(), max_tokens, Gate(threshold, SOFT, max_pending), PROMPT)
     writer = Writer(low, "4-bit", job)
     low_seq, high_seq = low.open(), high.open()
@@ -32,7 +34,7 @@ def run(low, high, *, verify, sampling=None, threshold=0.05, max_tokens=40, read
     else:
         high.prefill(high_seq, PROMPT[:-1])
         high_logits, unread = None, PROMPT[-1:]
-    pair = Pair(writer, low_seq, high, "16-bit", high_seq, unread)
+    pair = Pair(writer, low_seq, high, "16-bit", high_seq, unread, shared=shared)
     steps, notices, generator = [], [], gated(pair, low_logits, high_logits=high_logits, verify=verify)
     while True:
         try:
@@ -48,12 +50,13 @@ def alone(stepper, *, sampling=None, max_tokens=40):
     return [step.token for step in plain(writer, seq, stepper.prefill(seq, PROMPT))]
 
 
+@pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("read_high", [True, False])
 @pytest.mark.parametrize("threshold", [0.0, 0.01, 0.2, 0.45, 1.0])
 @pytest.mark.parametrize("seed", range(6))
-def test_verified_greedy_text_is_the_high_tiers_own(seed, threshold, read_high):
+def test_verified_greedy_text_is_the_high_tiers_own(seed, threshold, read_high, shared):
     low, high = tiers(seed=seed)
-    steps, _, reason, _ = run(low, high, verify=True, threshold=threshold, read_high=read_high)
+    steps, _, reason, _ = run(low, high, verify=True, threshold=threshold, read_high=read_high, shared=shared)
     assert [step.token for step in steps] == alone(ToyStepper(seed=seed))
     assert reason in ("end", "length")
     assert {step.tier for step in steps} == {"16-bit"}
@@ -82,15 +85,33 @@ def test_a_gate_that_never_fires_writes_the_low_tiers_text():
     assert high.fed == len(PROMPT) - 1
 
 
+@pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("verify", [True, False])
-def test_both_caches_hold_the_text_as_it_stands(verify):
+def test_both_caches_hold_the_text_as_it_stands(verify, shared):
     low, high = tiers(seed=5)
-    steps, _, _, pair = run(low, high, verify=verify, threshold=0.1)
+    steps, _, _, pair = run(low, high, verify=verify, threshold=0.1, shared=shared)
     whole = PROMPT + [step.token for step in steps]
     for stepper, seq in ((low, pair.low_seq), (high, pair.high_seq)):
         held = stepper.text(seq)
         assert held == whole[: len(held)]
         assert len(held) >= len(PROMPT)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_all_the_high_tier_reads_goes_back_to_the_low_one(verify):
+    low, high = tiers(seed=5, end_bias=-50.0)
+    _, _, _, pair = run(low, high, verify=verify, threshold=0.1)
+    assert low.replaced == high.length(pair.high_seq) - len(PROMPT) > 20
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_low_tier_that_takes_nothing_over_keeps_its_own_cache(verify):
+    low, high = tiers(seed=5)
+    low.takes_over = False
+    steps, _, _, pair = run(low, high, verify=verify, threshold=0.1)
+    assert not pair.shared
+    other, above = tiers(seed=5)
+    assert steps == run(other, above, verify=verify, threshold=0.1, shared=False)[0]
 
 
 def test_pending_tokens_are_bounded():
