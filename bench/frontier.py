@@ -43,7 +43,16 @@ def command(run: str, arguments: argparse.Namespace) -> list[str]:
         return ["--model", "pocket", "--prompts", PROMPTS, "--samples", "4", *texts, *threads]
     endless = ["--prompts", PROMPTS, "--tokens", TOKENS, "--endless", "--tiers", TIERS]
     if run == "prose":
-        return ["--model", "pocket", *endless, "--samples", "2", "--kinds", "read-high,gated,speculative", *threads]
+        return [
+            "--model",
+            "pocket",
+            *endless,
+            "--samples",
+            "2",
+            "--kinds",
+            "read-high,gated,own-cache,speculative",
+            *threads,
+        ]
     model = str(arguments.padded or out / f"pocket-{arguments.target}-F16.gguf")
     kinds = ["--kinds", "gated,speculative", "--most", str(arguments.most), "--calibration", str(out / "prose.density")]
     return ["--model", model, *endless, *kinds, *threads]

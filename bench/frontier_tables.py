@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+GATED = ("gated", "own-cache", "speculative", "entropy")
+"""Kinds whose gate computes signals."""
+
 
 def verdict(report: dict[str, Any]) -> str:
     """The answer to the hardest question, as a quotation."""
@@ -19,7 +22,9 @@ def points(report: dict[str, Any]) -> str:
     ]  # fmt: skip
     for point in report["points"]:
         timed = point["kind"] != "oracle"
-        gate = f"{100 * point['gate']:.1f}" if point["kind"] in ("gated", "speculative", "entropy") else "–"
+        gate = (
+            f"{100 * point['gate']:.1f}" if point["kind"] in ("gated", "own-cache", "speculative", "entropy") else "–"
+        )
         rows.append(
             [
                 point["name"],
@@ -30,7 +35,7 @@ def points(report: dict[str, Any]) -> str:
                 ratio(point["time"]) if timed else "–",
                 ratio(point["time_8bit"]) if timed else "–",
                 ratio(point["speed"]) if timed else "–",
-                f"{100 * point['high']['value']:.1f}",
+                percent(point["high"]),
                 gate,
                 f"{point['memory'] / 1e6:.0f}",
             ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -99,14 +99,8 @@ def spent_for_real(
     sampling: Sampling,
 ) -> float:
     """Share of tokens at the high tier when gated replies are really written (0..1)."""
-    spent = every = 0
-    for prompt in prompts:
-        if not fits(engine, prompt, tokens):
-            continue
-        usage = write(engine, _gated(engine, prompt, low, high, gate, tokens, sampling)).done.usage
-        spent += usage.high_tokens
-        every += usage.completion_tokens
-    return spent / every if every else 0.0
+    usages = [reply.done.usage for reply in _gated(engine, prompts, low, high, gate, tokens=tokens, sampling=sampling)]
+    return sum(usage.high_tokens for usage in usages) / max(sum(usage.completion_tokens for usage in usages), 1)
 
 
 def gated_densities(
@@ -125,17 +119,33 @@ def gated_densities(
     Thresholds are set by these: text that the high tier mends here and there goes on otherwise than the low tier's own,
     which falls into repetitions it does not doubt, and a threshold set by that would spend too much.
     """
-    found = []
+    replies = _gated(engine, prompts, low, high, gate, tokens=tokens, sampling=sampling, progress=progress)
+    return [np.asarray([step.density for step in reply.steps]) for reply in replies]
+
+
+def _gated(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    low: str,
+    high: str,
+    gate: Gate,
+    *,
+    tokens: int,
+    sampling: Sampling,
+    progress: Progress = lambda share: None,
+) -> Iterator[Reply]:
+    """Gated replies to all prompts that fit."""
     for at, prompt in enumerate(prompts):
         progress(at / len(prompts))
         if fits(engine, prompt, tokens):
-            steps = write(engine, _gated(engine, prompt, low, high, gate, tokens, sampling)).steps
-            found.append(np.asarray([step.density for step in steps]))
+            yield write(engine, gated_request(engine, prompt, low, high, gate, tokens, sampling))
     progress(1.0)
-    return found
 
 
-def _gated(engine: Engine, prompt: Prompt, low: str, high: str, gate: Gate, tokens: int, sampling: Sampling) -> Request:
+def gated_request(
+    engine: Engine, prompt: Prompt, low: str, high: str, gate: Gate, tokens: int, sampling: Sampling | None = None
+) -> Request:
+    """The order for a gated reply whose prompt the high tier reads."""
     begin = beginning(engine, prompt)
     return Request(
         prompt.messages,
@@ -143,7 +153,7 @@ def _gated(engine: Engine, prompt: Prompt, low: str, high: str, gate: Gate, toke
         Decoder.GATED,
         high,
         begin,
-        sampling=sampling,
+        sampling=sampling or Sampling(),
         max_tokens=tokens,
         gate=gate,
         read_high=True,

@@ -1,4 +1,4 @@
-"""Gates to compare with: one that fires by chance, and one that knows the high tier's mind.
+"""Gates to compare with: one that fires by chance, one that knows the high tier's mind, one that keeps its own cache.
 
 They need nothing of the engine but its gated decoder: the decoder asks the writer's tracker for a density, and these
 trackers answer otherwise.
@@ -69,14 +69,18 @@ def run_with_tracker(
     kept = hand_over(high, read.kept, low)
     shadow = high.fork(read.kept)
     prefill_s = perf_counter() - start
-    job = Job(request.sampling, request.max_tokens, Gate(0.5), prompt, request.prefix, request.stop)
+    own = policy.kind == "own-cache"
+    gate = policy.gate if own else Gate(0.5)
+    job = Job(request.sampling, request.max_tokens, gate, prompt, request.prefix, request.stop)
     writer = Writer(low.stepper, low.name, job)
     if policy.kind == "oracle":
         writer.tracker = OracleTracker(high.stepper, shadow.seq, read.logits)
-    else:
+    elif policy.kind == "random":
         writer.tracker = RandomTracker(policy.budget, seed)
     counts = Counts()
-    pair = Pair(writer, kept.seq, high.stepper, high.name, read.kept.seq, [], counts, shares_caches(low, high))
+    pair = Pair(
+        writer, kept.seq, high.stepper, high.name, read.kept.seq, [], counts, not own and shares_caches(low, high)
+    )
     start = perf_counter()
     steps, reason = _drain(gated(pair, read.logits, high_logits=read.logits))
     seconds = perf_counter() - start

@@ -17,7 +17,8 @@ class Policy:
 
     name: str
     kind: str
-    """static, read-high, gated, random, entropy, oracle, speculative or turn."""
+    """static, read-high, gated, own-cache (gated, but the high tier's cache of the reply does not come back), random,
+    entropy, oracle, speculative or turn."""
     tier: str
     high: str = ""
     gate: Gate = field(default_factory=Gate)
@@ -75,6 +76,7 @@ def policies(
     found.append(Policy("read high, speak low", "read-high", low, high))
     for budget in BUDGETS:
         found.append(Policy(f"gated {budget:.0%}", "gated", low, high, gates[budget], budget))
+    found += [Policy(f"gated {b:.0%}, own cache", "own-cache", low, high, gates[b], b) for b in (0.10, 0.20)]
     for between in tiers[1:-1]:
         # Looking closer with the middle tier costs less; nearer than that tier it cannot come.
         if between in EIGHT_BIT:

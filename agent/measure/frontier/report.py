@@ -126,7 +126,7 @@ def table_rows(report: Report) -> list[list[str]]:
         row += [
             _ratio(point.speed) if timed else "-",
             f"{point.high.value:.1%}",
-            f"{point.gate:.1%}" if point.kind in ("gated", "entropy", "speculative") else "-",
+            f"{point.gate:.1%}" if point.kind in ("gated", "own-cache", "entropy", "speculative") else "-",
             f"{point.memory / 1e6:,.0f} MB",
         ]
         rows.append(row)

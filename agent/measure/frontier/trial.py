@@ -20,7 +20,9 @@ from backends.ladder import Ladder
 from backends.stepper import Feed, Logits, Stepper
 from backends.types import Decoder, Done, Event, Failed, Judgement, Request, Sampling, Step, Timing, Usage
 
-MIXED = ("gated", "entropy", "random", "oracle")
+OWN_LOOP = ("own-cache", "random", "oracle")
+"""Kinds written by ``gates.run_with_tracker``."""
+MIXED = ("gated", "entropy", *OWN_LOOP)
 """Kinds that speak from a cache both tiers have filled: nothing but their own logits says what they spoke from."""
 
 
@@ -145,7 +147,7 @@ def forget(ladder: Ladder, policy: Policy) -> None:
 
 
 def _write(ladder: Ladder, request: Request, policy: Policy, number: int) -> tuple[list[Step], Done]:
-    if policy.kind in ("random", "oracle"):
+    if policy.kind in OWN_LOOP:
         return run_with_tracker(ladder, request, policy, number)
     events: list[Event] = []
     ladder.run(request, events.append)
