@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from backends.errors import CacheError, ContextFull
-from backends.stepper import Logits, Progress, Stepper
+from backends.stepper import CacheBytes, Logits, Progress, Stepper
 from backends.types import TierSpec
 
 Report = Callable[[int, int, int], None]
@@ -96,7 +96,7 @@ class Reader:
         kept, same = self._start(tokens)
         return kept, list(tokens[same:])
 
-    def adopt(self, blob: bytes, tokens: Sequence[int]) -> Kept:
+    def adopt(self, blob: CacheBytes, tokens: Sequence[int]) -> Kept:
         """Take over another tier's cache of ``tokens`` as a new kept sequence. Raises CacheError.
 
         What this tier kept of the same conversation goes: the new sequence holds it, computed higher.

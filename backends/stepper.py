@@ -16,6 +16,8 @@ import numpy.typing as npt
 from backends.types import Message
 
 Logits = npt.NDArray[np.float32]
+CacheBytes = bytes | memoryview
+"""A key/value cache on its way from one Stepper to another."""
 Progress = Callable[[int, int], None]
 """Called with (tokens done, tokens in all) during a prefill."""
 
@@ -108,16 +110,16 @@ class Stepper(Protocol):
         (copy what must live longer).
         """
 
-    def export_cache(self, seq: int, start: int = 0) -> bytes:
+    def export_cache(self, seq: int, start: int = 0) -> CacheBytes:
         """The sequence's key/value cache from position ``start`` on, for a Stepper with the same ``cache_key``.
 
         Raises CacheError.
         """
 
-    def import_cache(self, seq: int, blob: bytes, length: int) -> None:
+    def import_cache(self, seq: int, blob: CacheBytes, length: int) -> None:
         """Fill an empty sequence from ``export_cache`` bytes that hold ``length`` tokens. Raises CacheError."""
 
-    def replace_tail(self, seq: int, blob: bytes, start: int, length: int) -> None:
+    def replace_tail(self, seq: int, blob: CacheBytes, start: int, length: int) -> None:
         """Put another tier's cache in the place of what the sequence holds from position ``start`` on.
 
         Args:

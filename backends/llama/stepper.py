@@ -24,7 +24,7 @@ import numpy.typing as npt
 from backends.errors import BackendError, CacheError, Cancelled, ContextFull, LoadError
 from backends.llama.library import library, native_log
 from backends.llama.vocab import Vocab
-from backends.stepper import Feed, Logits, ModelFacts, Progress
+from backends.stepper import CacheBytes, Feed, Logits, ModelFacts, Progress
 from backends.threads import Governor
 from backends.types import Message
 
@@ -307,7 +307,7 @@ class LlamaStepper:
             at += feed.outputs
         return results
 
-    def export_cache(self, seq: int, start: int = 0) -> bytes:
+    def export_cache(self, seq: int, start: int = 0) -> CacheBytes:
         """The sequence's cache from a position on as bytes."""
         if not start:
             return self._exported(seq)
@@ -318,27 +318,27 @@ class LlamaStepper:
         finally:
             self.drop(tail)
 
-    def _exported(self, seq: int) -> bytes:
+    def _exported(self, seq: int) -> CacheBytes:
         size = self._llama.llama_state_seq_get_size(self._ctx, seq)
-        buffer = (ctypes.c_uint8 * size)()
-        written = self._llama.llama_state_seq_get_data(self._ctx, buffer, size, seq)
+        buffer = np.empty(size, np.uint8)  # neither cleared before nor copied afterwards: most of a handover's time
+        written = self._llama.llama_state_seq_get_data(self._ctx, _pointer(buffer), size, seq)
         if written == 0:
             raise CacheError("llama.cpp could not export the cache of a sequence.")
-        return memoryview(buffer)[:written].tobytes()
+        return memoryview(buffer)[:written]
 
-    def import_cache(self, seq: int, blob: bytes, length: int) -> None:
+    def import_cache(self, seq: int, blob: CacheBytes, length: int) -> None:
         """Fill an empty sequence from another tier's cache."""
         if self._lengths[seq]:
             raise CacheError("A cache can only be imported into an empty sequence.")
-        source = (ctypes.c_uint8 * len(blob)).from_buffer_copy(blob)
-        if self._llama.llama_state_seq_set_data(self._ctx, source, len(blob), seq) == 0:
+        source = np.frombuffer(blob, np.uint8)
+        if self._llama.llama_state_seq_set_data(self._ctx, _pointer(source), len(source), seq) == 0:
             self._llama.llama_memory_seq_rm(self._memory, seq, -1, -1)
             raise CacheError(
                 f"The cache does not fit this tier ({native_log().last_error() or 'other shape or type'})."
             )
         self._lengths[seq] = length
 
-    def replace_tail(self, seq: int, blob: bytes, start: int, length: int) -> None:
+    def replace_tail(self, seq: int, blob: CacheBytes, start: int, length: int) -> None:
         """Put another tier's cache in the place of the sequence's end."""
         tail = self.open()
         try:
@@ -376,3 +376,7 @@ class LlamaStepper:
         if self._model is not None:
             self._llama.llama_model_free(self._model)
             self._model = None
+
+
+def _pointer(array: npt.NDArray[np.uint8]) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

@@ -19,7 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from backends.errors import BackendError, CacheError, Cancelled, ContextFull
-from backends.stepper import Feed, Logits, ModelFacts, Progress
+from backends.stepper import CacheBytes, Feed, Logits, ModelFacts, Progress
 from backends.transformers_engine.slots import OwnCaches, Slots, all_attention
 from backends.transformers_engine.tokens import Vocabulary
 from backends.types import Message
@@ -183,15 +183,15 @@ class TransformersStepper:
     def _label(self, length: int) -> dict[str, str]:
         return {"key": self._facts.cache_key, "length": str(length)}
 
-    def import_cache(self, seq: int, blob: bytes, length: int) -> None:
+    def import_cache(self, seq: int, blob: CacheBytes, length: int) -> None:
         """Fill an empty sequence from another tier's cache."""
         if self._rows.length(seq):
             raise CacheError("A cache can only be imported into an empty sequence.")
-        self._restore(seq, blob, 0, length)
+        self._restore(seq, bytes(blob), 0, length)
 
-    def replace_tail(self, seq: int, blob: bytes, start: int, length: int) -> None:
+    def replace_tail(self, seq: int, blob: CacheBytes, start: int, length: int) -> None:
         """Put another tier's cache in the place of the sequence's end."""
-        self._restore(seq, blob, start, length)
+        self._restore(seq, bytes(blob), start, length)
 
     def _restore(self, seq: int, blob: bytes, start: int, length: int) -> None:
         if not isinstance(self._rows, Slots):
