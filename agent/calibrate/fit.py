@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def fit_density(train: Sequence[Example], choose: Sequence[Example], held_out: S
 
     A choice of signals that held-out prompts do not confirm is dropped for the margin alone: the best of a dozen tries
     looks good by luck. Thresholds come from the first reply to each prompt: the others were drawn at another
-    temperature, and a budget is meant for replies as they are really written; ``with_thresholds`` makes them better.
+    temperature, and a budget is meant for replies as they are really written; ``budgets`` makes them better.
     """
     selection = select(train, choose)
     everything = stacked([*train, *choose])
@@ -65,17 +65,6 @@ def fit_density(train: Sequence[Example], choose: Sequence[Example], held_out: S
         ),
         note=note,
     )  # fmt: skip
-
-
-FIRST_BUDGET = 0.15
-"""Budget at which the gated replies are written that set the thresholds of all budgets."""
-
-
-def with_thresholds(fitted: Fitted, replies: Sequence[Scores]) -> Fitted:
-    """The same model with thresholds by the densities of gated replies (see ``collect.gated_densities``)."""
-    if not replies:
-        return fitted
-    return replace(fitted, thresholds=tuple((budget, threshold_for(replies, budget)) for budget in STORED))
 
 
 def first_replies(examples: Sequence[Example]) -> list[Example]:

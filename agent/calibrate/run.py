@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from agent.calibrate.collect import examples, gated_densities, spent_for_real
-from agent.calibrate.fit import FIRST_BUDGET, fit_density, with_thresholds
+from agent.calibrate.budgets import with_budgets
+from agent.calibrate.collect import examples, spent_for_real
+from agent.calibrate.fit import fit_density
 from agent.calibrate.prompts import ENOUGH, Prompt, split
 from agent.density.calibration import Calibration, file_key
 from agent.density.select import BUDGETS
-from agent.density.thresholds import DEFAULT_THRESHOLDS, interpolated
+from agent.density.thresholds import DEFAULT_THRESHOLDS
 from agent.errors import AgentError
 from backends.engine import Engine
 from backends.gate import DEFAULT_WEIGHTS
-from backends.types import Gate, LadderStatus, Sampling
+from backends.types import LadderStatus, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,10 @@ def calibrate(
         )
     train, choose, held_out = ready
     fitted = fit_density(train, choose, held_out)
-    first = Gate(interpolated(fitted.thresholds, FIRST_BUDGET), dict(fitted.weights))
-    written = gated_densities(
-        engine, [*parts[0], *parts[1]], order.low, order.high, first, tokens=order.tokens, sampling=order.sampling,
+    fitted = with_budgets(
+        engine, [*parts[0], *parts[1]], fitted, order.low, order.high, tokens=order.tokens, sampling=order.sampling,
         progress=_named(progress, "gated replies for the budgets"),
     )  # fmt: skip
-    fitted = with_thresholds(fitted, written)
     paths = {tier.name: tier.path for tier in engine.status().tiers}
     found = Calibration(
         model=order.model,

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from agent.calibrate.collect import beginning, examples, gated_densities
-from agent.calibrate.fit import FIRST_BUDGET, first_replies, fit_density, with_thresholds
+from agent.calibrate.budgets import with_budgets
+from agent.calibrate.collect import beginning, examples
+from agent.calibrate.fit import first_replies, fit_density
 from agent.calibrate.prompts import Prompt, split
 from agent.calibrate.texts import Passage, read_texts
 from agent.density.calibration import Calibration
@@ -146,12 +147,8 @@ def _density(
     if not all(parts):
         raise AgentError("Too few prompts fit into the context")
     fitted = fit_density(parts[0], parts[1], parts[2])
-    first = Gate(interpolated(fitted.thresholds, FIRST_BUDGET), dict(fitted.weights))
-    fitted = with_thresholds(
-        fitted,
-        gated_densities(
-            engine, [*train, *choose], low, top, first, tokens=order.tokens, sampling=order.sampling
-        ),
+    fitted = with_budgets(
+        engine, [*train, *choose], fitted, low, top, tokens=order.tokens, sampling=order.sampling
     )  # fmt: skip
     known = [*first_replies(parts[0]), *first_replies(parts[1])]
     raw = [example.features[:, SIGNALS.index("entropy")] for example in known]
