@@ -320,11 +320,12 @@ class LlamaStepper:
 
     def _exported(self, seq: int) -> CacheBytes:
         size = self._llama.llama_state_seq_get_size(self._ctx, seq)
-        buffer = np.empty(size, np.uint8)  # neither cleared before nor copied afterwards: most of a handover's time
+        # Neither cleared before nor copied afterwards: that would be most of a handover's time.
+        buffer: npt.NDArray[np.uint8] = np.empty(size, np.uint8)
         written = self._llama.llama_state_seq_get_data(self._ctx, _pointer(buffer), size, seq)
         if written == 0:
             raise CacheError("llama.cpp could not export the cache of a sequence.")
-        return memoryview(buffer)[:written]
+        return memoryview(buffer.data)[:written]
 
     def import_cache(self, seq: int, blob: CacheBytes, length: int) -> None:
         """Fill an empty sequence from another tier's cache."""
