@@ -176,8 +176,9 @@ async def settings(stage: Stage) -> None:
 
 async def pocket(stage: Stage) -> None:
     """The built-in model."""
-    await stage.ask("Hello! Who are you?")
-    await stage.ask("Where does the name fovea come from?")
+    await stage.ask("Who are you?")
+    await stage.ask("My key is in the blue box.")
+    await stage.ask("Where is my key?")
 
 
 async def ladder(stage: Stage) -> None:
@@ -252,7 +253,7 @@ async def in_browser(folder: Path) -> None:
         async with browser.opened(chromium, root / "profile", f"http://127.0.0.1:{port}/") as page:
             await page.call("Emulation.setFocusEmulationEnabled", enabled=True)
             await asyncio.sleep(8)
-            await page.type("Hello! Who are you?")
+            await page.type("Who are you?")
             await page.press("Enter")
             await until_answered(root / "DATA" / "conversations.sqlite")
             await page.picture(folder / "browser.png")
