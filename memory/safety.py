@@ -162,7 +162,10 @@ def quotable(text: str) -> Cleaned:
         result = found[0]
         removed["image"] += found[1]
     for kind, marks, pattern, replacement in _NEUTRALISE:
-        if not any(mark in result for mark in marks):
+        for mark in marks:  # a plain loop: this runs for every passage that might be quoted
+            if mark in result:
+                break
+        else:
             continue
         result, count = pattern.subn(replacement, result)
         if count:

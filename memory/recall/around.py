@@ -26,6 +26,8 @@ from memory.store.schema import KIND_BITS
 _VARIABLES = 500
 Known = Callable[[Sequence[str], Sequence[int]], WordTable | None]
 """Terms and chunk ids to each chunk's length and counts; None where that is not in memory."""
+Neighbour = tuple[int, int, int]
+"""A chunk, a distance in places, and the chunk that far from it in one of its documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ def score_around(
     tuning: Tuning,
     bits: int,
     known: Known | None = None,
+    near: Sequence[Neighbour] | None = None,
 ) -> dict[int, Around]:
     """Score chunks by their own words and their neighbours'.
 
@@ -56,12 +59,14 @@ def score_around(
         tuning: field weights and BM25's constants.
         bits: kinds that may be searched; neighbours come from documents of these kinds that are not private.
         known: counts terms in chunks where the store has that in memory (``Store.word_table``).
+        near: the neighbours of these chunks (``neighbours``) where the caller has looked them up already.
 
     Returns:
         Score and coverage for every candidate that still exists.
     """
     names = list(terms.weights)
-    near = _neighbours(connection, chunk_ids, len(tuning.near), bits)
+    if near is None:
+        near = neighbours(connection, chunk_ids, len(tuning.near), bits)
     wanted = list(dict.fromkeys([*chunk_ids, *(other for _, _, other in near)]))
     table = known(names, wanted) if known is not None else None
     if table is None:
@@ -111,11 +116,9 @@ def _counted(connection: sqlite3.Connection, names: Sequence[str], chunk_ids: It
     return WordTable(list(texts), np.array(lengths, np.float32), np.array(counts, np.float32).reshape(shape))
 
 
-def _neighbours(
-    connection: sqlite3.Connection, chunk_ids: Sequence[int], reach: int, bits: int
-) -> list[tuple[int, int, int]]:
-    """``(chunk, distance, other chunk)`` in the chunk's documents; a repeated text takes its first few places only."""
-    found: list[tuple[int, int, int]] = []
+def neighbours(connection: sqlite3.Connection, chunk_ids: Sequence[int], reach: int, bits: int) -> list[Neighbour]:
+    """Look up what stands up to ``reach`` places away; a repeated text takes its first few places only."""
+    found: list[Neighbour] = []
     taken: dict[int, int] = {}
     if not reach:
         return found

@@ -20,7 +20,7 @@ import numpy as np
 
 from memory.errors import MemoryRoomError
 from memory.recall import rank as ranking
-from memory.recall.around import score_around
+from memory.recall.around import Neighbour, neighbours, score_around
 from memory.recall.languages import can_read
 from memory.recall.question import Question
 from memory.recall.rank import Ranked
@@ -111,12 +111,16 @@ class Finder:
         pending = self._start_meaning(asked, bits, clock, notices)
         terms = weigh_terms(self.store, asked.terms, self._total())
         words = self.store.search_words(terms.searched(), tuning.pool, _kinds(bits))
+        ids = [hit.chunk_id for hit in words]
+        facts, near = self._look_up(ids, bits, hidden)  # the other route is still at its embedding
         meaning = self._finish_meaning(pending, clock, notices)
-        ids = list(dict.fromkeys([hit.chunk_id for hit in (*words, *(meaning.hits if meaning else ()))]))
-        facts = self._facts(ids, hidden)
+        held = set(ids)
+        if meaning and (more := [hit.chunk_id for hit in meaning.hits if hit.chunk_id not in held]):
+            more_facts, more_near = self._look_up(more, bits, hidden)
+            ids, facts, near = ids + more, facts | more_facts, near + more_near
         candidates = [chunk_id for chunk_id in ids if chunk_id in facts]
         connection = self.store.database.connection
-        around = score_around(connection, candidates, terms, tuning, bits, self.store.word_table)
+        around = score_around(connection, candidates, terms, tuning, bits, self.store.word_table, near)
         vectors = self.store.vectors_of(meaning.model, candidates) if meaning else {}
         cosines = _cosines(vectors, meaning.query) if meaning else {}
         ranked = self._preferred(ranking.rank(around, words, cosines, tuning), facts)
@@ -174,6 +178,13 @@ class Finder:
         except Exception as error:  # a model can fail in many ways; words still answer
             notices.append(f"This search went by words; the embedding model failed: {error}")
         return None
+
+    def _look_up(
+        self, chunk_ids: Sequence[int], bits: int, hidden: frozenset[str]
+    ) -> tuple[dict[int, _Facts], list[Neighbour]]:
+        """What ranking needs to know of candidates beside their words: their documents and their neighbours."""
+        facts = self._facts(chunk_ids, hidden)
+        return facts, neighbours(self.store.database.connection, list(facts), len(self.tuning.near), bits)
 
     def _facts(self, chunk_ids: Sequence[int], hidden: frozenset[str]) -> dict[int, _Facts]:
         """What is known of the open documents that hold each chunk; chunks that only hidden ones hold are missing."""

@@ -15,7 +15,8 @@ from memory.store import Chunk, Placement, Source, Store
 LABEL_TOKENS = 12  # what "[1] (title)" takes beside the text
 SHORT = 320  # characters; a hit shorter than this is given its neighbours where the budget allows
 HEADER = "Passages:"
-READ_AT_ONCE = 16  # candidates whose texts are read with one query
+READ_AT_ONCE = 8  # candidates whose texts are read with one query
+PASSED_OVER = 6  # candidates one after the other that do not fit: then what is left of the budget is too little
 
 Count = Callable[[str], int]
 
@@ -58,7 +59,7 @@ def build(
 ) -> list[Passage]:
     """Turn chosen candidates into numbered passages that fit the budget.
 
-    A passage that does not fit is passed over for a shorter one further down; nothing is cut.
+    A passage that does not fit is passed over for a shorter one among the next few; nothing is cut.
 
     Args:
         taken: candidates in the order of taking.
@@ -74,15 +75,16 @@ def build(
         Passages, best first.
     """
     drafts: list[_Draft] = []
-    left = budget_tokens
+    left, missed = budget_tokens, 0
     for draft in _drafts(store, taken, kinds, hidden):
-        if len(drafts) >= limit or left <= LABEL_TOKENS:
+        if len(drafts) >= limit or left <= LABEL_TOKENS or missed >= PASSED_OVER:
             break
         beside = _beside(drafts, draft) if join else None
         cost = count(as_quotation(draft.text())) + (0 if beside else LABEL_TOKENS)
         if cost > left:
+            missed += 1
             continue
-        left -= cost
+        left, missed = left - cost, 0
         if beside:
             _merge(beside, draft)
         else:

@@ -59,7 +59,8 @@ def diverse(
     while open_.any():
         best = int(np.argmax(np.where(open_, scores - tuning.diversity * penalty, -np.inf)))
         open_[best] = False
-        if any(_same(head[best], head[other], likeness[best, other], terms, tuning) for other in taken):
+        alike = [other for other in taken if likeness[best, other] >= _MAYBE_SAME]
+        if any(_same(head[best], head[other], likeness[best, other], terms, tuning) for other in alike):
             continue
         yield head[best]
         taken.append(best)
@@ -96,8 +97,6 @@ def _likeness(
 
 def _same(one: Ranked, other: Ranked, likeness: float, terms: Mapping[int, frozenset[str]], tuning: Tuning) -> bool:
     """Whether two chunks say the same: nearly all words in common, or nearly one direction and half of the words."""
-    if likeness < _MAYBE_SAME:
-        return False
     words = overlap(terms.get(one.chunk_id, frozenset()), terms.get(other.chunk_id, frozenset()))
     return words >= tuning.duplicate_words or (
         likeness >= tuning.duplicate_cosine and words >= tuning.duplicate_words / 2

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_TERM = 64  # longer runs are hashes, base64, or an attack on the index; their head still finds them
 
+REMEMBERED_WORDS = 65_536  # about 10 MB; beyond the common words of a language a lookup seldom helps
+
 _STEMMER_LOCK = (
     threading.Lock()
 )  # a Snowball stemmer carries its word in itself and is not safe to share between threads
@@ -89,26 +91,27 @@ def query_terms(text: str) -> list[str]:
     Returns:
         Unique terms as ``index_terms`` would store them.
     """
-    every = list(dict.fromkeys(_terms(text)))
     kept = list(dict.fromkeys(_terms(text, skip=STOP_WORDS)))
-    return kept or every
+    return kept or list(dict.fromkeys(_terms(text)))
 
 
 def _terms(text: str, skip: frozenset[str] = frozenset()) -> Iterator[str]:
-    for match in _WORD.finditer(normalise(text)):
-        word = match.group()
-        if _UNSPACED.search(word):
-            yield from _unspaced_terms(word)
-            continue
-        whole = _fold(word)
-        if whole in skip:
-            continue
-        parts = _parts(word)
-        if len(parts) > 1:
-            yield _clip(whole)
-            yield from (_stem(part) for part in parts if part not in skip)
-        else:
-            yield _stem(whole)
+    for word in _WORD.findall(normalise(text)):
+        yield from (_word_terms if len(word) <= MAX_TERM else _word_terms.__wrapped__)(word, skip)
+
+
+@lru_cache(maxsize=REMEMBERED_WORDS)
+def _word_terms(word: str, skip: frozenset[str]) -> tuple[str, ...]:
+    """The terms of one word; texts repeat their words, so most are looked up."""
+    if _UNSPACED.search(word):
+        return tuple(_unspaced_terms(word))
+    whole = _fold(word)
+    if whole in skip:
+        return ()
+    parts = _parts(word)
+    if len(parts) == 1:
+        return (_stem(whole),)
+    return (_clip(whole), *(_stem(part) for part in parts if part not in skip))
 
 
 def _parts(word: str) -> list[str]:
@@ -137,7 +140,7 @@ def _fold(word: str) -> str:
     return plain.replace("\0", "й")
 
 
-@lru_cache(maxsize=200_000)
+@lru_cache(maxsize=REMEMBERED_WORDS)
 def _stem(word: str) -> str:
     if _CYRILLIC.search(word):
         return _clip(_snowball("russian", word))

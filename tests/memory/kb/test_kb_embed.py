@@ -80,12 +80,26 @@ def test_the_real_model_ranks_by_meaning_without_any_network(tmp_path: Path) -> 
         "q = m.encode_query('Where does the kitten rest?')\n"
         "assert rows.shape == (2, 384) and abs(float(q @ q) - 1) < 1e-5\n"
         "assert float(rows[0] @ q) > float(rows[1] @ q) + 0.2\n"
+        "assert abs(float(m.encode(['Where does it rest?'])[0] @ m.encode_query('Where does it rest?')) - 1) < 1e-5\n"
         "print(m.name)\n"
+        "import sys\n"
+        "from sentence_transformers import SentenceTransformer\n"
+        "from sentence_transformers.sentence_transformer.modules import StaticEmbedding\n"
+        "from tokenizers import Tokenizer\n"
+        "from memory.embed import default_model_folder\n"
+        "words = Tokenizer.from_file(str(default_model_folder() / 'tokenizer.json'))\n"
+        "static = StaticEmbedding(words, embedding_dim=8)\n"
+        "made = SentenceTransformer(modules=[static], device='cpu', prompts={'query': 'asked of papers: '})\n"
+        "made.save(sys.argv[1])\n"
+        "prompted = SentenceEmbedder(sys.argv[1])\n"
+        "wanted = made.encode_query('kitten', normalize_embeddings=True)\n"
+        "assert float(prompted.encode_query('kitten') @ wanted) > 0.999\n"
+        "assert float(prompted.encode(['kitten'])[0] @ wanted) < 0.99, 'a prompt of its own changes the question'\n"
         "try: SentenceEmbedder('nobody/no-such-model')\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, str(tmp_path / "prompted")],
         capture_output=True,
         text=True,
         timeout=280,
