@@ -1,9 +1,8 @@
-"""How fast the knowledge base is: search at many chunks, one more file, ingest against the bare model, memory.
+"""How fast the knowledge base is: search at many chunks, one more file, ingest against the bare model.
 
     python -m bench.kb_speed search --base FOLDER [--chunks 100000] [--texts FILE.jsonl.xz] [--model]
     python -m bench.kb_speed add-one --base FOLDER
     python -m bench.kb_speed ingest [--chunks 600] [--texts FILE.jsonl.xz]
-    python -m bench.kb_speed memory [--megabytes 200]
 
 ``--base`` keeps the base between runs (making 100,000 chunks takes minutes). Its vectors are random unit vectors: the
 cost of a search does not depend on their direction. Every time is given twice, as wall time and as CPU time of all
@@ -16,18 +15,15 @@ from __future__ import annotations
 import argparse
 import json
 import lzma
-import os
 import random
 import resource
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from memory.chunking import chunk_text
 from memory.embed import BackgroundEmbedder, SentenceEmbedder, Vectors, identity
@@ -209,66 +205,23 @@ def ingest(options: argparse.Namespace) -> dict[str, object]:
     return {
         "chunks": len(pieces),
         "chunks a second": rates,
-        "kb add / bare": round(statistics.median(ratio), 3),
-        "peak resident MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
-    }
-
-
-def memory(options: argparse.Namespace) -> dict[str, object]:
-    """Peak resident memory while so much text is ingested, of this process and of its reading process."""
-    peak = {"parent": 0, "reader": 0}
-    stop = threading.Event()
-
-    def watch() -> None:
-        me = psutil.Process(os.getpid())
-        while not stop.wait(0.05):
-            peak["parent"] = max(peak["parent"], me.memory_info().rss)
-            for one in me.children():
-                try:
-                    peak["reader"] = max(peak["reader"], one.memory_info().rss)
-                except psutil.Error:
-                    continue
-
-    with tempfile.TemporaryDirectory() as folder:
-        docs = Path(folder) / "docs"
-        docs.mkdir()
-        written, number = 0, 0
-        source = texts(options.texts)
-        while written < options.megabytes << 20:
-            text = "\n\n".join(next(source) for _ in range(250))
-            (docs / f"{number}.md").write_text(text, encoding="utf-8")
-            written, number = written + len(text.encode()), number + 1
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        with KnowledgeBase(Path(folder) / "data", embedder=BackgroundEmbedder(Fixed)) as base:
-            began, used = time.perf_counter(), time.process_time()
-            outcome = base.add([str(docs)])
-            seconds = time.perf_counter() - began
-            cpu = time.process_time() - used
-        stop.set()
-        thread.join()
-    return {
-        "megabytes of text": written >> 20,
-        "files": number,
-        "chunks": outcome.new_chunks,
-        "peak resident MB": {name: size >> 20 for name, size in peak.items()},
-        "store ms a chunk": {
-            "wall": round(1000 * seconds / outcome.new_chunks, 2),
-            "cpu": round(1000 * cpu / outcome.new_chunks, 2),
+        "kb add / bare": {
+            "median": round(statistics.median(ratio), 3),
+            "each": [round(one, 3) for one in ratio],
         },
+        "peak resident MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     }
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("search", "add-one", "ingest", "memory"))
+    parser.add_argument("what", choices=("search", "add-one", "ingest"))
     parser.add_argument("--base", type=Path)
     parser.add_argument("--chunks", type=int)
     parser.add_argument("--texts", type=Path)
     parser.add_argument("--model", action="store_true", help="embed the questions with the real model")
     parser.add_argument("--turns", type=int, default=2)
-    parser.add_argument("--megabytes", type=int, default=200)
     chosen = parser.parse_args()
     chosen.chunks = chosen.chunks or (600 if chosen.what == "ingest" else 100_000)
-    works = {"search": search, "add-one": add_one, "ingest": ingest, "memory": memory}
+    works = {"search": search, "add-one": add_one, "ingest": ingest}
     print(json.dumps(works[chosen.what](chosen), indent=2))
