@@ -87,6 +87,7 @@ class Remembering:
             try:
                 if self._kept_in_step(names) and not ended:
                     self._stored()
+                self._finish_erasing()
             except (MemoryRoomError, AgentError) as error:
                 log.warning("past conversations are not up to date in the memory: %s", error)
             except Exception:  # whatever it is, the conversation itself is safe in its file
@@ -119,6 +120,13 @@ class Remembering:
         if gone and self._exists():
             forget_conversations(self._store(), gone)
         return fresh
+
+    def _finish_erasing(self) -> None:
+        """Overwrite what a reader kept from being overwritten an earlier time."""
+        from memory.store.erase import finish_erasing
+
+        if self._exists():
+            finish_erasing(self._store())
 
     def _store_one(self, name: str) -> bool | None:
         """Store one as it is now: whether anything was new; ``None`` where there is nothing to be remembered."""

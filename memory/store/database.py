@@ -7,6 +7,7 @@ which syncs. Connections are one per thread (SQLite's own rule for parallel read
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -75,14 +76,7 @@ class Database:
         return connection
 
     def _open(self) -> sqlite3.Connection:
-        mode = "ro" if self.read_only else "rwc"
-        connection = sqlite3.connect(
-            f"{self.path.resolve().as_uri()}?mode={mode}",
-            uri=True,
-            timeout=BUSY_SECONDS,
-            isolation_level=None,  # transactions are spelled out: `with database.transaction()`
-            check_same_thread=False,  # so that close() may run in any thread; use stays one thread each
-        )
+        connection = self._open_to_read() if self.read_only else self._connect("mode=rwc")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -65536")
         connection.execute("PRAGMA mmap_size = 1073741824")
@@ -93,6 +87,34 @@ class Database:
             connection.execute("PRAGMA synchronous = NORMAL")
             self.path.chmod(0o600)
         return connection
+
+    def _connect(self, how: str) -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"{self.path.resolve().as_uri()}?{how}",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,  # transactions are spelled out: `with database.transaction()`
+            check_same_thread=False,  # so that close() may run in any thread; use stays one thread each
+        )
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        """Open without writing a byte, also where SQLite cannot lay its shared memory beside the file."""
+        connection = self._connect("mode=ro")
+        try:
+            version(connection)
+            return connection
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if error.sqlite_errorcode != sqlite3.SQLITE_CANTOPEN or can_write(self.folder):
+                raise
+        # Nobody can change a file there, so it may be read without any lock; what is still in a log would be missed.
+        log = self.path.with_name(self.path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            raise StoreError(
+                f"{log} holds changes that cannot be read where nothing can be written. "
+                "Copy the folder to a place that can be written and read it there."
+            )
+        return self._connect("mode=ro&immutable=1")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -129,6 +151,11 @@ class Database:
             for connection in self._all:
                 connection.close()
             self._all.clear()
+
+
+def can_write(folder: Path) -> bool:
+    """Whether files can be made in a folder (False for read-only media as well)."""
+    return os.access(folder, os.W_OK)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from agent.settings import Settings
 from backends.scripted import ScriptedEngine
 from memory.recall.conversations import stored_conversations
 from memory.store import Store
+from memory.store.erase import UNFINISHED
 
 QUESTION = "What was the name of the boat in Enkhuizen harbour?"
 
@@ -139,6 +140,16 @@ def test_what_a_kill_left_behind_is_made_up_for(opened, folders):
     with opened() as fovea:
         fovea.memory._start_now()
     assert held(folders) == {first}
+
+
+def test_an_erasing_that_a_reader_kept_from_ending_is_ended_at_the_next_start(opened, folders):
+    told_of_the_boat(opened)
+    with Store(folders.data) as store:
+        store.set_meta(UNFINISHED, "1")
+    with opened() as fovea:
+        fovea.memory._start_now()
+    with Store(folders.data) as store:
+        assert store.meta(UNFINISHED) is None
 
 
 def test_a_conversation_that_is_not_saved_is_not_remembered(opened, folders):

@@ -49,15 +49,16 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
 
 
 @contextmanager
-def opened(data: Path | None, *, read_only: bool = False) -> Iterator[KnowledgeBase]:
-    """The knowledge base of the settings."""
+def opened(data: Path | None, *, reading: bool = False) -> Iterator[KnowledgeBase]:
+    """The knowledge base of the settings; what only reads works where nothing can be written as well."""
     from agent import paths, settings_file
     from memory.kb import KnowledgeBase, KnowledgeSettings
+    from memory.store.database import can_write
 
     settings = settings_file.load(paths.find().settings)
     folder = data or paths.find(settings.folders.data, settings.folders.cache).data
     wanted = KnowledgeSettings(model=settings.memory.embedding_model, index=settings.memory.vector_index)
-    with KnowledgeBase(folder, wanted, read_only=read_only) as base:
+    with KnowledgeBase(folder, wanted, read_only=reading and folder.exists() and not can_write(folder)) as base:
         yield base
 
 
@@ -155,7 +156,7 @@ def list_documents(failed: bool, data: Path | None, as_json: bool) -> None:
 
     from tui.render.harmless import one_line
 
-    with opened(data) as base:
+    with opened(data, reading=True) as base:
         documents = [one for one in base.documents() if not failed or one.status == "failed"]
     if as_json:
         output.say_json({"documents": [asdict(one) for one in documents]})
@@ -175,7 +176,7 @@ def list_documents(failed: bool, data: Path | None, as_json: bool) -> None:
 @plainly
 def show(document: str, data: Path | None, as_json: bool) -> None:
     """Show one document as it is stored, chunk by chunk."""
-    with opened(data) as base:
+    with opened(data, reading=True) as base:
         found = base.show(document)
     if found is None:
         raise click.ClickException(f"{document} is not in the knowledge base; `fovea kb list` shows what is.")
@@ -191,7 +192,7 @@ def show(document: str, data: Path | None, as_json: bool) -> None:
 @plainly
 def search(words: tuple[str, ...], limit: int, words_only: bool, data: Path | None, as_json: bool) -> None:
     """Search the documents by words and by meaning."""
-    with opened(data) as base:
+    with opened(data, reading=True) as base:
         found, note = base.search(" ".join(words), limit, ["file", "url"], meaning=not words_only)
     output.show_found(found, note, as_json)
 
@@ -202,7 +203,7 @@ def search(words: tuple[str, ...], limit: int, words_only: bool, data: Path | No
 @plainly
 def stats(data: Path | None, as_json: bool) -> None:
     """Say how much is stored and in what state it is."""
-    with opened(data) as base:
+    with opened(data, reading=True) as base:
         status = base.status()
     output.show_status(status, as_json)
 

@@ -52,13 +52,18 @@ def notes_in(data: Path | None) -> NotesFolder:
 
 
 @contextmanager
-def indexed(data: Path | None) -> Iterator[tuple[NotesFolder, Store]]:
-    """Notes and store, in step."""
+def indexed(data: Path | None, *, reading: bool = False) -> Iterator[tuple[NotesFolder, Store]]:
+    """Notes and store, in step; as they are where it is only read and nothing can be written."""
     from memory.notes.index import sync
     from memory.store import Store
+    from memory.store.database import can_write
 
-    folder = notes_in(data)
-    with Store(data_folder(data)[0]) as store:
+    folder, place = notes_in(data), data_folder(data)[0]
+    if reading and place.exists() and not can_write(place):
+        with Store(place, read_only=True) as store:
+            yield folder, store
+        return
+    with Store(place) as store:
         for problem in sync(folder, store).problems:
             say(problem.reason)
         yield folder, store
@@ -188,7 +193,7 @@ def search(words: tuple[str, ...], limit: int, data: Path | None, as_json: bool)
     """Search the notes by words of any form; private notes are searched too, for this is you."""
     from memory.notes.index import search as find
 
-    with indexed(data) as (_, store):
+    with indexed(data, reading=True) as (_, store):
         found = find(store, " ".join(words), limit)
     if as_json:
         say_json({"found": [asdict(one) for one in found]})

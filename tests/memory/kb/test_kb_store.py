@@ -1,20 +1,27 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memory.errors import StoreDamagedError, StoreError, StoreTooNewError
+from memory.errors import StoreBusyError, StoreDamagedError, StoreError, StoreTooNewError
 from memory.recall.text import query_terms
 from memory.store import Piece, Store, reads
+from memory.store.erase import UNFINISHED, erase, finish_erasing
 from memory.store.matrix import data_version
 from memory.store.schema import MIGRATIONS
 from memory.store.values import DocumentInfo
 from memory.store.verify import reindex_words, verify
+from tui.commands.kb import kb
+from tui.commands.note import note
 
 MODEL = "toy"
 
@@ -177,6 +184,69 @@ def test_read_only_refuses_writes_and_a_missing_store(tmp_path: Path, store: Sto
             put(reader, "b", "more")
     with pytest.raises(StoreError, match="no memory"):
         Store(tmp_path / "nowhere", read_only=True)
+
+
+@pytest.fixture
+def medium(tmp_path: Path) -> Iterator[Path]:
+    """A small file system of its own; skipped where mounting is not allowed."""
+    folder = tmp_path / "medium"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"cannot mount a tmpfs here: {done.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_medium_that_cannot_be_written_is_read(medium: Path) -> None:
+    with Store(medium) as made:
+        put(made, "a", "the ferry left at six")
+    subprocess.run(["mount", "-o", "remount,ro", str(medium)], check=True)
+    with pytest.raises(StoreError):
+        Store(medium)
+    with Store(medium, read_only=True) as reader:
+        assert found(reader, "ferry") == ["the ferry left at six"]
+    asked = ((kb, ["search", "--words-only", "ferry"]), (kb, ["list"]), (kb, ["stats"]), (note, ["search", "ferry"]))
+    for command, arguments in asked:
+        done = CliRunner().invoke(command, [*arguments, "--data", str(medium)])
+        assert done.exit_code == 0, done.output
+
+
+def test_changes_in_a_log_that_cannot_be_read_are_not_passed_over(medium: Path) -> None:
+    data = medium / "data"
+    with Store(medium / "other") as made:
+        put(made, "a", "the ferry left at six")
+        shutil.copytree(medium / "other", data)  # as a killed process leaves it
+    (data / "memory.db-shm").unlink()
+    assert (data / "memory.db-wal").stat().st_size
+    subprocess.run(["mount", "-o", "remount,ro", str(medium)], check=True)
+    with pytest.raises(StoreError, match="wal holds changes"):
+        Store(data, read_only=True)
+
+
+def test_what_a_reader_kept_from_being_erased_is_erased_later(tmp_path: Path) -> None:
+    data, secret = tmp_path / "data", "the elephants sleep in the vault"
+
+    def left() -> list[str]:
+        return [path.name for path in data.iterdir() if secret.encode() in path.read_bytes()]
+
+    with Store(data) as store:
+        put(store, "a", secret)
+        store.database.checkpoint()
+        with Store(data, read_only=True) as reader:
+            reader.database.connection.execute("BEGIN")
+            reader.database.connection.execute("SELECT count(*) FROM chunks").fetchone()
+            store.database.connection.execute("PRAGMA busy_timeout = 50")
+            with pytest.raises(StoreBusyError, match="removed"):
+                erase(store, [("file", "a")])
+            assert not found(store, "elephants") and left() == ["memory.db"]
+            with pytest.raises(StoreBusyError):
+                finish_erasing(store)
+            reader.database.connection.execute("COMMIT")
+            with Store(data) as later:  # another process, or this one the next time
+                finish_erasing(later)
+                assert left() == [] and later.meta(UNFINISHED) is None
 
 
 def test_a_newer_or_foreign_file_is_refused_with_advice(tmp_path: Path) -> None:
