@@ -19,6 +19,7 @@ from backends.models.gguf_types import TensorType
 from backends.plan.fit import Tiers
 from backends.plan.layout import Layer, Layout
 from backends.transformers_engine.check import Checkpoint, check
+from backends.transformers_engine.formats import NEEDS, RUNS, absent_packages, folders_need, missing
 from backends.transformers_engine.safetensors_header import BITS, TensorInfo
 from backends.types import EIGHT, FOUR, SIXTEEN
 
@@ -54,6 +55,19 @@ def tiers_of_folder(folder: Path, *, card: bool = False) -> Tiers:
         name: (_layout(checkpoint, config, KINDS.get(name)), KINDS[name].name if name in KINDS else "as stored", folder)
         for name in (FOUR, EIGHT, SIXTEEN)
     }
+
+
+def lacking(folder: Path, *, card: bool = False) -> str:
+    """What is missing on this machine to run a folder, in one line; empty when nothing is. Raises ModelFileError.
+
+    Args:
+        folder: the checkpoint.
+        card: whether there is a CUDA card. How new it is, is found out when the folder is loaded.
+    """
+    found = check(folder).quantization
+    absent = absent_packages(RUNS if found else (*RUNS, *NEEDS["bitsandbytes"].packages))
+    own = missing(found, float("inf") if card else None) if found else ""
+    return own or (folders_need(absent) if absent else "")
 
 
 def _text_config(folder: Path) -> dict[str, object]:

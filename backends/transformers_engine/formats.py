@@ -6,7 +6,7 @@ that a missing package or card is named before gigabytes are read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -25,6 +25,11 @@ class Need:
     """Smallest CUDA compute capability; 0: runs on a CPU as well."""
     note: str = ""
 
+
+RUNS = (("torch", "torch"), ("transformers", "transformers"), ("safetensors", "safetensors"))
+"""What any folder of safetensors needs, quantized or not: (module, package)."""
+OWN_EXTRA = {"gptq": "gptqmodel", "awq": "gptqmodel", "auto-round": "autoround"}
+"""Methods whose packages have wishes of their own about versions -> the extra of fovea that knows them."""
 
 NEEDS = {
     "bitsandbytes": Need("bitsandbytes", (("bitsandbytes", "bitsandbytes"), ("accelerate", "accelerate"))),
@@ -140,10 +145,25 @@ def missing(quantization: Quantization, capability: float | None) -> str:
             f"({'none is here' if capability is None else f'this one has {capability}'}). "
             "Take a GGUF file of this model instead."
         )
-    absent = [package for module, package in need.packages if not _importable(module)]
-    if absent:
-        return f"{need.name} needs {' and '.join(absent)}: pip install {' '.join(absent)}"
-    return ""
+    absent = absent_packages(need.packages)
+    if not absent:
+        return ""
+    if extra := OWN_EXTRA.get(quantization.method):
+        return (
+            f"{need.name} needs {' and '.join(absent)}: pip install 'fovea-agent[transformers,{extra}]', best in an "
+            "environment of its own (it has its own wishes about versions)"
+        )
+    return f"{need.name} needs {' and '.join(absent)}: pip install {' '.join(absent)}"
+
+
+def absent_packages(wanted: Iterable[tuple[str, str]]) -> list[str]:
+    """Those of (module, package) that are not installed, by the name to install."""
+    return [package for module, package in wanted if not _importable(module)]
+
+
+def folders_need(absent: Iterable[str]) -> str:
+    """What to install before any folder of safetensors runs."""
+    return f"Folders of safetensors need {' and '.join(absent)}: pip install 'fovea-agent[transformers]'"
 
 
 def _importable(module: str) -> bool:

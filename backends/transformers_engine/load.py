@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from backends.errors import BackendError, LoadError, ModelFileError
 from backends.stepper import Stepper
 from backends.transformers_engine.check import Checkpoint, check
-from backends.transformers_engine.formats import missing
+from backends.transformers_engine.formats import NEEDS, RUNS, absent_packages, folders_need, missing
 from backends.types import EIGHT, FOUR, SIXTEEN, LadderSpec, TierSpec
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -92,7 +92,7 @@ def open_stepper(folder: Path, options: TransformersOptions | None = None) -> St
     options = options or TransformersOptions()
     checkpoint = check(folder)
     options = _as_stored(checkpoint, options)
-    _require("torch", "transformers", "safetensors")
+    _require(RUNS)
     os.environ.update(OFFLINE)
     return _open(checkpoint, options)
 
@@ -210,7 +210,7 @@ def _bitsandbytes(checkpoint: Checkpoint, options: TransformersOptions, torch: A
             f"{checkpoint.path.name}: is already quantized ({checkpoint.quantization.need.name}) and cannot be turned "
             f"into {options.quant}. Set quant: none, or take the 16-bit checkpoint."
         )
-    _require("bitsandbytes", "accelerate")
+    _require(NEEDS["bitsandbytes"].packages)
     from transformers import BitsAndBytesConfig
 
     if options.quant == "int8":
@@ -261,16 +261,10 @@ def _end_ids(model: Any) -> list[int]:
     return [end for end in ends or () if isinstance(end, int)]
 
 
-def _require(*packages: str) -> None:
-    """Raises LoadError that names what to install."""
-    from importlib.util import find_spec
-
-    absent = [package for package in packages if find_spec(package) is None]
-    if absent:
-        raise LoadError(
-            f"Folders of safetensors need {' and '.join(absent)}: pip install 'fovea-agent[transformers]' "
-            "(or use a GGUF file)."
-        )
+def _require(packages: Iterable[tuple[str, str]]) -> None:
+    """Raises LoadError that names what to install. ``packages``: (module, package)."""
+    if absent := absent_packages(packages):
+        raise LoadError(f"{folders_need(absent)} (or use a GGUF file).")
 
 
 @contextlib.contextmanager

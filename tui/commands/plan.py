@@ -117,11 +117,14 @@ def _entry(name: str, machine: Hardware, wishes: Wishes, *, trial: bool) -> Entr
 def _folder_entry(name: str, folder: Path, machine: Hardware, wishes: Wishes, *, trial: bool) -> Entry:
     """The plan of a folder of safetensors."""
     from backends.plan.choose import choose
-    from backends.plan.folder import RUNTIME, tiers_of_folder
+    from backends.plan.folder import RUNTIME, lacking, tiers_of_folder
 
     if trial:
         raise click.ClickException("--try loads GGUF files only; `fovea chat --model FOLDER` tries a folder")
     plan = choose(tiers_of_folder(folder), machine, replace(wishes, runtime=RUNTIME))
+    lacks = lacking(folder, card=any(gpu.kind == "nvidia" for gpu in machine.gpus))
+    if lacks:
+        plan = replace(plan, reasons=(*plan.reasons, f"it cannot be loaded yet: {lacks}"))
     return Entry(name, folder, plan)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from backends.errors import ModelFileError
 from backends.plan.estimate import Run, estimate
-from backends.plan.folder import tiers_of_folder
+from backends.plan.folder import lacking, tiers_of_folder
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
@@ -68,3 +68,15 @@ def test_recurrent_layers_keep_no_keys(tmp_path: Path) -> None:
 def test_a_config_without_sizes_is_said(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"config\.json: says nothing of layers"):
         tiers_of_folder(folder(tmp_path / "model", hidden_size="wide"))
+
+
+def test_what_is_missing_to_run_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = folder(tmp_path / "plain")
+    gptq = folder(tmp_path / "gptq", quantization_config={"quant_method": "gptq", "bits": 4})
+    aqlm = folder(tmp_path / "aqlm", quantization_config={"quant_method": "aqlm"})
+    monkeypatch.setattr("backends.transformers_engine.formats.find_spec", lambda name: object())
+    assert lacking(plain) == lacking(gptq) == ""
+    assert "NVIDIA card" in lacking(aqlm) and lacking(aqlm, card=True) == ""
+    monkeypatch.setattr("backends.transformers_engine.formats.find_spec", lambda name: None)
+    assert "torch and transformers" in lacking(plain) and "fovea-agent[transformers]" in lacking(plain)
+    assert "fovea-agent[transformers,gptqmodel]" in lacking(gptq)

@@ -134,3 +134,11 @@ def test_a_folder_of_safetensors_is_planned_too(tmp_path: Path) -> None:
         assert words in shown
     assert run(made, "--try").exit_code == 1
     assert f"vllm serve {made}" in run("--serve", "vllm", made).output
+
+
+def test_a_plan_says_what_a_folder_still_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.backends.plan.test_folder import folder
+
+    monkeypatch.setattr("backends.transformers_engine.formats.find_spec", lambda name: None)
+    made = folder(tmp_path / "model", quantization_config={"quant_method": "gptq", "bits": 4})
+    assert "cannot be loaded yet: GPTQ needs gptqmodel and optimum" in run(made).output
