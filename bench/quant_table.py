@@ -13,6 +13,7 @@ often the likeliest token is the same. Speeds are of one sequence. All methods r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import statistics
@@ -251,7 +252,7 @@ def measure(args: argparse.Namespace) -> list[Row]:
             row = speeds(stepper, base, row, args.read, args.write, args.blocks)
         stepper.close()
         rows.append(row)
-        print(line(row), flush=True)
+        print(line(row), flush=True, file=sys.__stdout__)
     return rows
 
 
@@ -297,7 +298,8 @@ def main() -> None:
     parser.add_argument("--no-speed", action="store_true")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    rows = measure(args)
+    with contextlib.redirect_stdout(sys.stderr):  # GPTQModel prints a banner and its choice of kernels
+        rows = measure(args)
     print("\n" + HEAD)
     for row in rows:
         print(line(row))

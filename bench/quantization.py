@@ -140,8 +140,8 @@ def _remarks(rows: dict[str, dict[str, Any]]) -> list[str]:
         ratio = rows[far]["kl"] / rows[near]["kl"]
         return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
 
-    def one_in(name: str) -> str:
-        return f"one in {1 / (1 - rows[name]['top1']):.0f}"
+    def other(name: str) -> str:
+        return f"{100 * (1 - rows[name]['top1']):.2g} %"
 
     hybrid, plain = rows["Q4_K_M hybrid"], rows["Q4_K_M"]
     apart = abs(hybrid["kl"] - plain["kl"]) > hybrid["kl_half"] + plain["kl_half"]
@@ -149,14 +149,14 @@ def _remarks(rows: dict[str, dict[str, Any]]) -> list[str]:
     return [
         f"* Measured from 16 bits, Q8_0 is {times('Q8_0', 'Q4_K_M')} times nearer than Q4_K_M, Q6_K "
         f"{times('Q6_K', 'Q4_K_M')} times, Q5_K_M {times('Q5_K_M', 'Q4_K_M')} times. Of the first choices, "
-        f"{one_in('Q4_K_M')} is another one at Q4_K_M, {one_in('Q3_K_M')} at Q3_K_M, {one_in('Q2_K')} at Q2_K.",
+        f"{other('Q4_K_M')} are other ones at Q4_K_M, {other('Q3_K_M')} at Q3_K_M, {other('Q2_K')} at Q2_K.",
         f"* fp4 is {times('nf4', 'fp4')} times as far off as nf4, nf4 {times('Q4_K_M', 'nf4')} times as far as Q4_K_M; "
         f"int8, which rounds activations too and was run with bf16 around it, {times('Q8_0', 'int8')} times as far as "
         "Q8_0.",
         "* The hybrid form of Q4_K_M (embeddings and head at 16 bits) "
         + (f"is {better} 16 bits than Q4_K_M" if apart else "does not differ from Q4_K_M within the intervals")
         + f" and is {hybrid['bytes'] / plain['bytes']:.2f} times its size here.",
-        f"* bf16 is not free where weights are stored as float16: {one_in('bf16')} first choices is another one.",
+        f"* bf16 is not free where weights are stored as float16: {other('bf16')} of the first choices change.",
     ]
 
 
