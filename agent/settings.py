@@ -136,7 +136,15 @@ class TierSettings(Section):
     model: str = ""
     """The model's name on that server."""
     options: dict[str, str] = {}
-    """More for the engine, for example {quant: nf4, device: cuda} or {key_env: MY_KEY}."""
+    """More for the engine, for example {quant: nf4, device: cuda} or {key_env: MY_KEY, silence_s: 60}."""
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _numbers_are_words(cls, value: object) -> object:
+        """YAML reads ``silence_s: 60`` as a number."""
+        if not isinstance(value, dict):
+            return value
+        return {key: str(item) if type(item) in (int, float) else item for key, item in value.items()}
 
 
 class Settings(Section):

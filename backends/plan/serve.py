@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from backends.plan.estimate import Run, cache_bytes
 from backends.plan.layout import Layout
+from backends.plan.reasons import size
 
 _UTILIZATION = 0.9
 """vLLM's own default share of a card."""
@@ -31,18 +32,24 @@ class Serving:
     fits: bool
 
 
-def vllm(layout: Layout, repo: str, *, cards: int, card_bytes: int, ctx: int) -> Serving:
+def vllm(layout: Layout, repo: str, *, cards: int, card_bytes: int, ctx: int, stored: str = "") -> Serving:
     """How to serve ``repo`` (of this layout) on ``cards`` equal cards with ``ctx`` tokens for one conversation.
 
     Never refuses: where nothing fits, the line for all cards at FP8 is given and said to be too small.
+    ``stored`` names the quantization of a checkpoint that came quantized: vLLM reads it from config.json, and the
+    weights are counted as they are.
     """
     parameters = sum(tensor.elements for tensor in layout.tensors)
     cache = cache_bytes(layout, Run(ctx=ctx))
-    for name, bytes_each in (("", 2), ("fp8", 1)):
+    options = [("", 2 * parameters), ("fp8", parameters)]
+    if stored:
+        options = [(stored, sum(tensor.bytes for tensor in layout.tensors))]
+    for kind, weights in options:
         for count in _counts(layout, cards):
-            if parameters * bytes_each + cache + _WORK * count <= card_bytes * _UTILIZATION * count:
-                return _serving(layout, repo, count, name, ctx, parameters * bytes_each + cache, fits=True)
-    return _serving(layout, repo, _counts(layout, cards)[-1], "fp8", ctx, parameters + cache, fits=False)
+            if weights + cache + _WORK * count <= card_bytes * _UTILIZATION * count:
+                return _serving(layout, repo, count, kind, ctx, weights + cache, fits=True)
+    kind, weights = options[-1]
+    return _serving(layout, repo, _counts(layout, cards)[-1], kind, ctx, weights + cache, fits=False)
 
 
 def _counts(layout: Layout, cards: int) -> list[int]:
@@ -56,7 +63,7 @@ def _serving(layout: Layout, repo: str, count: int, kind: str, ctx: int, needed:
     inside = min(count, _PER_MACHINE)
     machines = count // inside
     line = ["vllm", "serve", shlex.quote(repo), "--max-model-len", str(min(ctx, layout.context or ctx))]
-    line += ["--quantization", kind] if kind else ["--dtype", "bfloat16"]
+    line += {"": ["--dtype", "bfloat16"], "fp8": ["--quantization", "fp8"]}.get(kind, [])
     line += ["--tensor-parallel-size", str(inside)] if inside > 1 else []
     commands = []
     if machines > 1:
@@ -64,8 +71,8 @@ def _serving(layout: Layout, repo: str, count: int, kind: str, ctx: int, needed:
         commands = ["ray start --head --port=6379                # on the first machine"]
         commands += ["ray start --address=FIRST_MACHINE:6379      # on every other machine"]
     commands.append(" ".join(line))
-    precision = "FP8 (needs a card of the Ada generation or later)" if kind else "16 bits"
-    said = [f"{needed / 1e9:.0f} GB of weights and cache at {precision}, on {count} card{'s' if count > 1 else ''}"]
+    precision = {"": "16 bits", "fp8": "FP8 (needs a card of the Ada generation or later)"}.get(kind, kind)
+    said = [f"{size(needed)} of weights and cache at {precision}, on {count} card{'s' if count > 1 else ''}"]
     if not fits:
         said.append("expected not to fit: more or larger cards, a shorter ctx, or a checkpoint quantized to 4 bits")
     said.append("as a tier of fovea: {url: http://SERVER:8000/v1, model: " + repo + "}")

@@ -25,8 +25,8 @@ def show_serving(models: tuple[str, ...], cards: str, ctx: int) -> None:
         )
     count, size = _cards(cards)
     for name in models:
-        layout, repo, remark = _model(name)
-        serving = vllm(layout, repo, cards=count, card_bytes=size, ctx=ctx or _DEFAULT_CTX)
+        layout, repo, remark, stored = _model(name)
+        serving = vllm(layout, repo, cards=count, card_bytes=size, ctx=ctx or _DEFAULT_CTX, stored=stored)
         click.echo("\n".join(serving.commands))
         click.echo("\n".join(f"# {reason}" for reason in (*serving.reasons, *remark)))
 
@@ -47,19 +47,23 @@ def _cards(text: str) -> tuple[int, int]:
     return len(found), min(gpu.total for gpu in found)
 
 
-def _model(name: str) -> tuple[Layout, str, tuple[str, ...]]:
+def _model(name: str) -> tuple[Layout, str, tuple[str, ...], str]:
+    """Its sizes, its name for vLLM, remarks, and how it came quantized (empty: not)."""
     from backends.models.gguf_file import read_model
     from backends.plan.layout import layout_of, layout_of_shape
     from backends.plan.shapes import FAMILIES
 
     for family in FAMILIES:
         if name in (family.source, family.name):
-            return layout_of_shape(family.shape), family.source, ()
+            return layout_of_shape(family.shape), family.source, (), ""
     path = resolve(name)
     if path.is_dir():
         from backends.plan.folder import tiers_of_folder
+        from backends.transformers_engine.check import check
 
-        return list(tiers_of_folder(path).values())[-1][0], str(path), ()
+        found = check(path).quantization
+        layout = list(tiers_of_folder(path, card=True).values())[-1][0]
+        return layout, str(path), (), found.need.name if found else ""
     model = read_model(path)
     remark = "put the original repository in place of MODEL: vLLM reads GGUF only experimentally, and slower"
-    return layout_of(model), "MODEL", (remark,)
+    return layout_of(model), "MODEL", (remark,), ""

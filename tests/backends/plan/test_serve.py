@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -61,3 +62,11 @@ def test_the_command() -> None:
     assert shown.startswith("vllm serve Qwen/Qwen3-8B --max-model-len 8192")
     assert CliRunner().invoke(plan, ["--serve", "vllm"]).exit_code == 2
     assert CliRunner().invoke(plan, ["--serve", "vllm", "Qwen/Qwen3-8B", "--cards", "many"]).exit_code == 2
+
+
+def test_a_folder_that_came_quantized_is_served_as_it_is(tmp_path: Path) -> None:
+    from tests.backends.plan.test_folder import folder
+
+    made = folder(tmp_path / "model", quantization_config={"quant_method": "gptq", "bits": 4})
+    shown = CliRunner().invoke(plan, ["--serve", "vllm", str(made), "--cards", "1x24"]).output
+    assert "at GPTQ, on 1 card" in shown and "--dtype" not in shown and "--quantization" not in shown

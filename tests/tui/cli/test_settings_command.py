@@ -47,3 +47,9 @@ def test_a_wrong_value_changes_nothing(fovea, home):
     assert fovea("settings", "set", "sampling.top_p", "7")[0] == 2
     assert file.read_text() == before
     assert [p.name for p in file.parent.iterdir()] == [file.name]
+
+
+def test_numbers_in_a_tiers_options_are_taken_as_yaml_reads_them() -> None:
+    from agent.settings import TierSettings
+
+    assert TierSettings(options={"silence_s": 60, "tries": "2"}).options == {"silence_s": "60", "tries": "2"}  # type: ignore[dict-item]
