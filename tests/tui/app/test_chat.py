@@ -63,6 +63,25 @@ async def test_letters_and_enter_in_one_burst_arrive_in_order(opened: Open) -> N
         assert driver.texts == ["a\nb", "Yes."]
 
 
+async def test_what_is_typed_behind_enter_is_the_next_message(opened: Open) -> None:
+    async with opened(["Yes.", "No."]) as driver:
+        driver.chat.prompt.focus()
+        await driver.pilot.pause()
+        for key in ["o", "n", "e", "enter", "t", "w", "o", "enter", "x", "y"]:
+            driver.app.post_message(events.Key(key, "\r" if key == "enter" else key))
+        await driver.until(lambda: len(driver.texts) == 4)
+        await driver.idle()
+        assert driver.texts == ["one", "Yes.", "two", "No."]
+        assert driver.chat.prompt.text == "xy"
+
+
+async def test_a_command_that_does_not_exist_stays_in_the_prompt(opened: Open) -> None:
+    async with opened() as driver:
+        await driver.type("/nonsense")
+        await driver.press("enter")
+        assert driver.chat.prompt.text == "/nonsense"
+
+
 async def test_a_paste_never_sends_and_loses_what_cannot_be_seen(opened: Open) -> None:
     async with opened() as driver:
         driver.chat.prompt.focus()

@@ -51,10 +51,10 @@ class CommandsMixin(CompletionMixin, CardsMixin, ShelfMixin):
         found = registry.find(name)
         if found is None:
             self.tell(f"There is no command /{one_line(name, 30)}; / shows them all", problem=True)
+            self.prompt.give_back(line)
             return
         self.close_completions()
         self.prompt.past.add(line)
-        self.prompt.load_text("")
         self.tell("")
         if found.key in ACTIONS:
             await self.run_action(ACTIONS[found.key])

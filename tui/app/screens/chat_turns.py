@@ -49,9 +49,9 @@ class TurnsMixin(ChatBase):
             return
         if self.fovea.read_only:
             self.tell(f"Read only: {self.fovea.why_read_only}", problem=True)
+            self.prompt.give_back(text)
             return
         self.prompt.past.add(text)
-        self.prompt.load_text("")
         if self.busy or (self.waiting and self.held):
             self.waiting.append(text)
             self.show_queue()

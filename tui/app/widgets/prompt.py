@@ -107,7 +107,10 @@ class Prompt(TextArea):
         if self.completing:
             self.post_message(self.Complete())
             return
-        self.post_message(self.Sent(self.text))
+        # Taken at once: keys that come before the message is handled belong to the next one.
+        text = self.text
+        self.load_text("")
+        self.post_message(self.Sent(text))
 
     def _newline(self) -> None:
         """A new line at the cursor."""
@@ -145,6 +148,10 @@ class Prompt(TextArea):
         """Put a text into the prompt, cursor at its end."""
         self.load_text(text)
         self.move_cursor(self.document.end)
+
+    def give_back(self, text: str) -> None:
+        """Put a text that was not taken before what has been typed since."""
+        self.replace_all(text + self.text)
 
     @property
     def before_cursor(self) -> str:
