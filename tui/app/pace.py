@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 SHORTEST = 0.1
 """Seconds between drawings when they are cheap: a tenth of a second reads as continuous."""
-LONGEST = 0.8
-"""Never less often than five times in four seconds, so that the reply does not seem to hang."""
+LONGEST = 1.0
+"""Never less often than once a second, so that the reply does not seem to hang."""
 SHARE = 0.07
 """Part of one core that drawing may take."""
 _MEMORY = 0.6
