@@ -38,7 +38,9 @@ def _extensions(value: str) -> list[str]:
     unknown = [name for name in names if name not in {"memory", "rag"}]
     if unknown:
         raise click.UsageError(f"--extensions {unknown[0]!a}: there are memory and rag, and both are built in")
-    return ["--set", "memory.recall=true"]
+    # Memory without rag is notes and word search: no embedding model is loaded.
+    words = [] if "rag" in names else ["--set", "memory.embedding_model=none"]
+    return ["--set", "memory.recall=true", *words]
 
 
 def _set(key: str) -> Callable[[str], list[str]]:

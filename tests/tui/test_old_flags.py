@@ -15,6 +15,7 @@ from tui.old_flags import OLD, translated
         ("ask --wbits 16 hello", "ask --tier 16-bit hello"),
         ("ask --wbits=4 hello", "ask --tier 4-bit hello"),
         ("chat --extensions memory,rag", "chat --set memory.recall=true"),
+        ("chat --extensions memory", "chat --set memory.recall=true --set memory.embedding_model=none"),
         (
             "chat --n_gpu_layers 20 --tensor_split 1,1",
             "chat --set engine.n_gpu_layers=20 --set engine.tensor_split=[1,1]",
