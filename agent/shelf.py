@@ -74,9 +74,10 @@ class Shelf:
                 "SELECT id FROM sessions WHERE deleted = 0 AND substr(id, 1, ?) = ? ORDER BY id = ? DESC LIMIT 3",
                 (len(name), storable(name), storable(name)),
             )
-        if rows and (len(rows) == 1 or rows[0]["id"] == name):
+        # The empty text begins every id: of a single conversation it would be "the unique start".
+        if name and rows and (len(rows) == 1 or rows[0]["id"] == name):
             return str(rows[0]["id"])
-        what = "Several conversations begin with" if rows else "There is no conversation"
+        what = "Several conversations begin with" if name and rows else "There is no conversation"
         raise NotFoundError(f"{what} `{name}`; `fovea sessions list` shows them")
 
     def head(self, session: str) -> int | None:

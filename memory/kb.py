@@ -185,7 +185,8 @@ class KnowledgeBase:
         return self.store.documents(["file", "url"])
 
     def show(self, target: str) -> tuple[Document, list[tuple[Placement, Chunk]]] | None:
-        """Return a document named by path or web address with its chunks in order."""
+        """Return a document named by path or web address with its chunks in order. Raises IngestError: it is empty."""
+        ingest.refuse_empty([target])
         names = [("url", target), ("file", target), ("file", ingest.uri_of(Path(target).expanduser().resolve()))]
         for kind, uri in names:
             document = self.store.document(kind, uri)

@@ -15,7 +15,7 @@ from memory.formats.values import DEFAULT_LIMITS, ReadLimits
 from memory.ingest.fetch import fetched, is_url, page_uri
 from memory.ingest.pipeline import Cancelled, ingest_files, remove_missing
 from memory.ingest.progress import Outcome, Report
-from memory.ingest.walk import Found, Selection, path_of, select, uri_of
+from memory.ingest.walk import Found, Selection, path_of, refuse_empty, select, uri_of
 from memory.store import Document, DocumentInfo, Store
 
 _ROOT = "root:"
@@ -39,7 +39,11 @@ def add(store: Store, sources: Sequence[str], control: Control, *, private: bool
         sources: As the person wrote them.
         control: Progress, cancelling and bounds.
         private: Mark what is added as never to be recalled.
+
+    Raises:
+        IngestError: No source was given, or an empty one.
     """
+    refuse_empty(sources)
     began = time.monotonic()
     pages = [source for source in sources if is_url(source)]
     paths = [source for source in sources if not is_url(source)]
@@ -70,7 +74,11 @@ def refresh(store: Store, targets: Sequence[str], control: Control, *, pages: bo
         targets: Folders or files to look at; all when empty.
         control: Progress, cancelling and bounds.
         pages: Whether web pages are fetched again.
+
+    Raises:
+        IngestError: A target is empty.
     """
+    refuse_empty(targets)
     began = time.monotonic()
     wanted = [Path(target).expanduser().resolve() for target in targets if not is_url(target)]
 
@@ -113,7 +121,11 @@ def remove(store: Store, targets: Sequence[str]) -> Outcome:
     """Remove documents by path, folder, pattern or web address, with everything only they held.
 
     A file removed from a folder that stays added is remembered as excluded, so that ``refresh`` does not bring it back.
+
+    Raises:
+        IngestError: A target is empty.
     """
+    refuse_empty(targets)
     outcome = Outcome()
     documents = store.documents(["file", "url"])
     for target in targets:

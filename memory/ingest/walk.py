@@ -58,14 +58,25 @@ def path_of(uri: str) -> Path:
     return Path(uri)
 
 
+def refuse_empty(names: Sequence[str | Path]) -> None:
+    """Refuse a name that is empty: as a path it would be the current folder, which nobody meant.
+
+    Raises:
+        IngestError: One of the names is the empty text.
+    """
+    if any(str(name) == "" for name in names):
+        raise IngestError("One of the names given is empty. Nothing was done; `.` is the current folder.")
+
+
 def select(sources: Sequence[str | Path]) -> Selection:
     """Expand files, folders and globs; every file once, in a stable order.
 
     Raises:
-        IngestError: No source was given.
+        IngestError: No source was given, or an empty one.
     """
     if not sources:
         raise IngestError("Name at least one file, folder or pattern to add.")
+    refuse_empty(sources)
     chosen = Selection()
     seen: set[Path] = set()
     for source in sources:

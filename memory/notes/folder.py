@@ -117,6 +117,8 @@ class NotesFolder:
         Raises:
             NoteNotFoundError: no note, or several, answer to that; the message offers the nearest names.
         """
+        if not wanted.strip():  # a title may be empty, and so may what is left of a name as a file's
+            raise NoteNotFoundError("The name of the note is empty. `fovea note list` shows them all.")
         for name in (wanted, f"{wanted}.md"):
             try:
                 return self.read(name)

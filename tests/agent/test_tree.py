@@ -65,6 +65,12 @@ def test_a_name_is_an_id_its_start_or_last(tree):
         tree.shelf.find_session("zz")
 
 
+def test_an_empty_name_is_no_conversation(tree):
+    say(tree, "only", "t")
+    with pytest.raises(NotFoundError, match="no conversation"):
+        tree.shelf.find_session("")
+
+
 def test_a_deleted_conversation_is_erased_when_the_tree_closes(tmp_path):
     tree = Tree.open(tmp_path / "c.sqlite", tmp_path / "lock")
     say(tree, "s", "a secret sentence", "yes")

@@ -88,3 +88,13 @@ def test_a_damaged_store_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "data" / "memory.db").write_bytes(b"not a database " * 500)
     done = run("stats")
     assert done.exit_code == 1 and "damaged" in done.output and "Traceback" not in done.output
+
+
+def test_an_empty_name_is_not_the_current_folder(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (docs / "one.md").write_text("# One\n\ntext\n", encoding="utf-8")
+    run("add", docs, "--words-only")
+    monkeypatch.chdir(docs)
+    for command in ("add", "rm", "refresh", "show"):
+        refused = run(command, "")
+        assert refused.exit_code == 1 and "is empty" in refused.output, command
+    assert "one.md" in run("list").output

@@ -54,6 +54,13 @@ def test_what_is_not_found_offers_the_nearest(folder: NotesFolder) -> None:
         folder.find("plan")
 
 
+def test_an_empty_name_finds_no_note(folder: NotesFolder) -> None:
+    folder.create("untitled.md", "")
+    for name in ("", " "):
+        with pytest.raises(NoteNotFoundError, match="is empty"):
+            folder.find(name)
+
+
 def test_wiki_links_resolve_both_ways(folder: NotesFolder) -> None:
     folder.create("ann.md", "# Ann\nfriend of [[bob]] and [[nobody]]")
     folder.create("people/bob.md", "# Bob\nsee [[Ann|her]]")
