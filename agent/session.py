@@ -301,12 +301,14 @@ class Session:
         return export.as_markdown(self._desk.tree, self.id, self.path())
 
     def rename(self, title: str) -> None:
-        """Give it a title."""
+        """Give it a title. Raises TurnError where it is empty."""
+        self._must_have_begun()
         self._desk.tree.shelf.rename(self.id, title)
         self._changed()
 
     def archive(self) -> None:
-        """Put it away; it is found again in the archive."""
+        """Put it away; it is found again in the archive. Raises TurnError where it is empty."""
+        self._must_have_begun()
         self._desk.tree.shelf.set_archived(self.id, True)
 
     def unarchive(self) -> None:
@@ -321,18 +323,22 @@ class Session:
 
     def set_private(self, private: bool) -> None:
         """Keep it out of the recall of other conversations, or let it in again. Raises TurnError where it is empty."""
-        if self._desk.tree.shelf.info(self.id) is None:
-            raise TurnError("There is no message in this conversation yet; say something first")
+        self._must_have_begun()
         self._desk.tree.shelf.set_private(self.id, private)
         self._changed()
 
     def delete_session(self) -> None:
-        """Delete it; ``undo`` brings it back until the program ends."""
+        """Delete it; ``undo`` brings it back until the program ends. Raises TurnError where it is empty."""
+        self._must_have_begun()
         self._desk.tree.shelf.set_deleted(self.id, True)
         self._changed()
         self._undo.append(("session", 0))
 
     # Inside -----------------------------------------------------------------------------------------------------
+
+    def _must_have_begun(self) -> None:
+        if self._desk.tree.shelf.info(self.id) is None:
+            raise TurnError("There is no message in this conversation yet; say something first")
 
     def _reply_node(self, node_id: int) -> Node:
         node = self.node(node_id)

@@ -102,6 +102,14 @@ async def test_export_and_import(opened: Open, tmp_path: Path) -> None:
         assert driver.texts == ["Sure?", "Yes."]
 
 
+@pytest.mark.parametrize("line", ["/rename Eggs", "/archive", "/delete", "/private on"])
+async def test_what_has_not_begun_has_nothing_to_change(opened: Open, line: str) -> None:
+    async with opened() as driver:
+        await driver.command(line)
+        assert "There is no message in this conversation yet" in driver.shown()
+        assert not {"Archived", "Deleted"} & set(driver.shown().split())
+
+
 async def test_archive_delete_and_undo(opened: Open) -> None:
     async with opened(["Yes."]) as driver:
         await driver.ask("Sure?")

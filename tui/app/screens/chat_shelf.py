@@ -32,7 +32,8 @@ class ShelfMixin(OpenMixin):
 
     async def do_archive(self, argument: str) -> None:
         """/archive."""
-        self.attempt(self.session.archive)
+        if not self.managed(self.session.archive):
+            return
         await self.open_session("")
         self.tell("Archived; Ctrl+S then Ctrl+A shows the archive")
 
@@ -51,7 +52,8 @@ class ShelfMixin(OpenMixin):
     async def do_delete(self, argument: str) -> None:
         """/delete."""
         session = self.session
-        self.attempt(session.delete_session)
+        if not self.managed(session.delete_session):
+            return
         await self.open_session("")
         self._gone = session
         self.tell("Deleted; /undo brings it back until you quit")
