@@ -52,6 +52,8 @@ def look_closer(  # noqa: PLR0913  # the contract of the screens, plus what it w
             raise TurnError(f"The span {start}..{end} is not in the reply, which has {len(steps)} tokens")
         start = _unit_start(steps, start)
         kept = steps[:start]
+        if foreign(desk, reply):
+            kept = _typed(desk, _text(kept))
         rest = max(longest, len(steps)) - end
         stages = [Stage(Plan(wanted), end - start), Stage(Plan(speaking), max(rest, 1))]
     kind = "approved" if ask is not None else "manual"
@@ -82,11 +84,14 @@ def span_around(steps: Sequence[Step], at: int) -> tuple[int, int]:
 
 
 def resume_spec(desk: Desk, reply: Node) -> Spec:
-    """Go on with a partial reply in its own node."""
+    """Go on with a partial reply in its own node; with that of another model in a version beside it."""
     if reply.status is Status.DONE:
         raise TurnError("The reply is complete; regenerate it, or edit it and continue from there")
     ladder = desk.ladder()
     tier = reply.tier if reply.tier in ladder.loaded() else desk.speaking_tier(ladder)
+    if foreign(desk, reply):
+        kept = _typed(desk, reply.text)
+        return Spec(reply.parent, tier=tier, kept=kept, recall=False, log=_handed_over(desk, reply))
     return Spec(reply.parent, tier=tier, kept=steps_of(desk, reply), resume=reply.id, recall=False)
 
 
@@ -97,17 +102,50 @@ def continue_spec(desk: Desk, reply: Node, text: str) -> Spec:
     desk.ladder()
     kept: list[Step] = []
     at = 0
-    for unit in _units(reply.steps):
-        said = "".join(step.text for step in unit)
+    other = foreign(desk, reply)
+    for unit in [] if other else _units(reply.steps):
+        said = _text(unit)
         if not said or not text.startswith(said, at):
             break
         kept += unit
         at += len(said)
-    return Spec(reply.parent, kept=[*kept, *_typed(desk, text[at:])], author=EDITED, recall=False, review=False)
+    return Spec(
+        reply.parent,
+        kept=[*kept, *_typed(desk, text[at:])],
+        author=EDITED,
+        recall=False,
+        review=False,
+        log=_handed_over(desk, reply) if other else "",
+    )
+
+
+def foreign(desk: Desk, reply: Node) -> bool:
+    """Whether the tokens of a reply are another model's: the same ids are other words in the model in use."""
+    return bool(reply.steps) and reply.model != desk.model
+
+
+def refuse_foreign(desk: Desk, reply: Node) -> None:
+    """Raise TurnError where a reply's tokens would have to be judged by a model that has others."""
+    if foreign(desk, reply):
+        raise TurnError(
+            f"The reply was written by {reply.model or 'another model'}, and its tokens mean nothing to {desk.model}: "
+            "look with the model that wrote it, or let this one write the reply again"
+        )
+
+
+def _handed_over(desk: Desk, reply: Node) -> str:
+    return f"{desk.model} went on with a reply of {reply.model or 'another model'}"
+
+
+def _text(steps: Sequence[Step]) -> str:
+    return "".join(step.text for step in steps)
 
 
 def steps_of(desk: Desk, reply: Node) -> list[Step]:
-    """The tokens of a reply; of text without provenance (typed, imported) they are made by the engine."""
+    """The tokens of a reply, for a model they belong to (see ``foreign``).
+
+    Of text without provenance (typed, imported) they are made by the engine.
+    """
     if reply.steps:
         return list(reply.steps)
     desk.ladder()

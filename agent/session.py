@@ -219,8 +219,9 @@ class Session:
     # Closer looks -----------------------------------------------------------------------------------------------
 
     def forks(self, node_id: int, tier: str = "") -> ForkMap:
-        """Where ``tier`` (the highest by default) would have written something else in a reply."""
+        """Where ``tier`` (the highest by default) would have written something else in a reply of this model."""
         reply = self._reply_node(node_id)
+        branches.refuse_foreign(self._desk, reply)
         ladder = self._desk.ladder()
         tier = self._desk.usable(ladder, tier) if tier else ladder.loaded()[-1]
         tokens = [step.token for step in branches.steps_of(self._desk, reply)]

@@ -1,7 +1,7 @@
 """The conversation tree: nodes with parent, text, provenance and status, kept in one SQLite file.
 
 A node is committed before anyone is told that it is done. While a reply is written its node is ``OPEN`` and its text so
-far is checkpointed, so that a kill of the whole program loses at most the last half second.
+far is checkpointed (``agent.checkpoints``), so that a kill of the whole program loses little of it.
 """
 
 from __future__ import annotations

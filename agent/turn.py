@@ -52,6 +52,8 @@ class Spec:
     move_head: bool = True
     decision: int | None = None
     """The line of the log that gets the real cost."""
+    log: str = ""
+    """What the log shall say of the new reply."""
 
 
 @dataclass(slots=True)
@@ -228,6 +230,8 @@ class Turn:
                 jobs.append(Job(drafts, stages, first=sum(len(job.drafts) for job in jobs)))
             if spec.move_head:
                 tree.shelf.set_head(self.state.id, jobs[0].drafts[0].node)
+            if spec.log:
+                tree.ledger.note(self.state.id, "manual", spec.log, node=jobs[0].drafts[0].node)
             situation = self.desk.situation(self.state, ladder, plans[0][0].plan.tier, packed.prompt_tokens)
             for stages in plans:
                 if stages[0].plan.why and situation.high:
@@ -243,8 +247,16 @@ class Turn:
         tree, spec = self.desk.tree, self.spec
         if spec.resume is not None:
             tree.set_status(spec.resume, Status.OPEN)
-            # kept=0: what the kill left uncounted is counted when the reply is finished.
-            return Draft(spec.resume, list(spec.kept), kept=0, saved_at=time.monotonic())
+            old = tree.node(spec.resume)
+            # uncounted=0: what the kill left uncounted is counted when the reply is finished.
+            return Draft(
+                spec.resume,
+                list(spec.kept),
+                kept=len(spec.kept),
+                uncounted=0,
+                usage=old.usage,
+                timing=old.timing,
+            )
         plan = stages[0].plan
         # A verified reply is the high tier's text, whoever drafted it.
         verified = plan.decoder is Decoder.SPECULATIVE
@@ -260,7 +272,7 @@ class Turn:
             tier=tier,
             steps=spec.kept,
         )
-        return Draft(node.id, list(spec.kept), kept=len(spec.kept), saved_at=time.monotonic())
+        return Draft(node.id, list(spec.kept), kept=len(spec.kept), uncounted=len(spec.kept))
 
     # After ------------------------------------------------------------------------------------------------------
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import TypeVar
 
+from agent.checkpoints import Checkpoints
 from agent.events import Reading, Said, TurnEvent, Wrote
 from agent.oversight import Plan
 from agent.tree import Tree
@@ -22,8 +23,6 @@ from backends.types import Done, Event, Failed, Message, Notice, Prefill, Reques
 T = TypeVar("T")
 EDITED = "edited"
 """The tier named in the steps of text a person wrote into a reply."""
-CHECKPOINT_S = 0.5
-"""Seconds between two checkpoints of a reply: what a kill of the whole program can lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,12 @@ class Draft:
     steps: list[Step]
     kept: int
     """Tokens at the start that were there before (a resumed or edited reply, the part before a span)."""
-    saved_at: float = 0.0
+    uncounted: int
+    """Tokens at the start that are counted already as spent, or that cost nothing."""
+    usage: Usage | None = None
+    """What earlier runs of a resumed reply used; this one's is added."""
+    timing: Timing | None = None
+    """What they took."""
 
     @property
     def text(self) -> str:
@@ -83,6 +87,10 @@ class Writing:
     stopped: bool = False
     fell_back: bool = False
     """A tier was lost on the way: the reply was written plainly although another decoder was asked for."""
+    _checkpoints: Checkpoints = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._checkpoints = Checkpoints(self.tree, self.clock)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[TurnEvent]:
         """Write all jobs one after the other; stops at the first one that fails or is cancelled."""
@@ -133,8 +141,7 @@ class Writing:
         if isinstance(event, Step):
             draft = job.drafts[min(event.seq, len(job.drafts) - 1)]
             step = replace(event, seq=job.first + event.seq) if job.first else event
-            draft.steps.append(step)
-            self._checkpoint(draft)
+            self._checkpoints.add(draft, step)
             yield Wrote(step)
         elif isinstance(event, Prefill):
             yield Reading(event.done, event.total, event.cached)
@@ -147,22 +154,18 @@ class Writing:
         elif isinstance(event, Failed):
             job.problem = event.text
 
-    def _checkpoint(self, draft: Draft) -> None:
-        now = self.clock()
-        if now - draft.saved_at >= CHECKPOINT_S:
-            self.tree.checkpoint(draft.node, draft.text, draft.steps)
-            draft.saved_at = now
-
     def _finish(self, job: Job) -> None:
         status = Status.FAILED if job.problem else Status.STOPPED if job.reason in ("cancelled", "") else Status.DONE
-        with self.tree.transaction():
+        with self._checkpoints.finishing(), self.tree.transaction():
             for draft in job.drafts:
                 if status is not Status.DONE and not draft.text:
                     self.tree.set_status(draft.node, status)
                     self.tree.mark_deleted(draft.node, True)
                     continue
-                new = draft.steps[draft.kept :]
-                usage = replace(job.usage, completion_tokens=len(new)) if job.usage else None
+                new = draft.steps[draft.uncounted :]
+                # The tokens beside the time of this run: a speed is read from the pair.
+                wrote = len(draft.steps) - draft.kept
+                usage = replace(job.usage, completion_tokens=wrote) if job.usage else None
                 high = sum(1 for step in new if step.tier not in (self.lowest, EDITED) or step.why is not Why.SPOKE)
                 self.finished.append(
                     self.tree.finish(
@@ -170,8 +173,8 @@ class Writing:
                         draft.text,
                         draft.steps,
                         status,
-                        usage=usage,
-                        timing=job.timing,
+                        usage=_added(draft.usage, usage),
+                        timing=draft.timing if job.timing is None else _sum(draft.timing, job.timing),
                         high_tokens=high,
                         all_tokens=len(new),
                     )
@@ -202,7 +205,19 @@ def _together(first: Usage | None, second: Usage) -> Usage:
     )
 
 
+def _added(first: Usage | None, second: Usage | None) -> Usage | None:
+    """What two requests used, each with a prompt of its own."""
+    if first is None or second is None:
+        return second or first
+    return Usage(*(one + other for one, other in zip(astuple(first), astuple(second), strict=True)))
+
+
 def _sum(first: Timing | None, second: Timing) -> Timing:
     if first is None:
         return second
-    return Timing(first.prefill_s + second.prefill_s, first.decode_s + second.decode_s, first.high_s + second.high_s)
+    return Timing(
+        first.prefill_s + second.prefill_s,
+        first.decode_s + second.decode_s,
+        first.high_s + second.high_s,
+        first.gate_s + second.gate_s,
+    )

@@ -156,7 +156,8 @@ def test_the_lock_is_free_again_after_a_failed_opening(tmp_path):
 
 def test_every_token_is_found_by_another_process(tmp_path, monkeypatch):
     """What a kill would leave in the middle of a reply (tests/e2e/test_kills does it with real processes)."""
-    monkeypatch.setattr("agent.writing.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("agent.checkpoints.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("agent.checkpoints.SHARE", 0)
     folders = Folders(tmp_path, tmp_path, tmp_path)
     seen = []
     with opened(tmp_path, "one two three") as fovea:

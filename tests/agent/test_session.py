@@ -504,3 +504,63 @@ def test_a_turn_that_was_refused_does_not_take_the_stop_away(open_fovea):
     with pytest.raises(BusyError):
         list(session.send("Second"))
     assert isinstance(list(events)[-1], Stopped)
+
+
+def stopped_after(fovea, words, question="Count"):
+    session = fovea.session()
+    for event in session.send(question):
+        if isinstance(event, Wrote):
+            words -= 1
+            if not words:
+                session.cancel()
+    return session, session.node(session.head)
+
+
+def test_a_resumed_reply_keeps_its_speed(open_fovea):
+    """The tokens of each run beside its time, however often it was stopped."""
+    fovea = open_fovea(Script("one two three four five six", token_s=0.1))
+    session, partial = stopped_after(fovea, 4)
+    before = session.speed(FOUR).decode_tok_s
+    assert (partial.usage.completion_tokens, before) == (4, pytest.approx(10))
+    (reply,) = list(session.resume(partial.id))[-1].replies
+    assert reply.text == "one two three four five six"
+    assert reply.usage.completion_tokens == 6 and reply.timing.decode_s == pytest.approx(0.6)
+    assert session.speed(FOUR).decode_tok_s == pytest.approx(before)
+    assert session.spending().all == 6
+
+
+def of_another_model(open_fovea):
+    """A conversation with a stopped reply of a model whose token ids mean other words here."""
+    first = open_fovea(Script("one two three four five six", token_s=0.1), model="/models/other.gguf")
+    session, partial = stopped_after(first, 3)
+    assert partial.model == "other"
+    first.close()
+    engine = ScriptedEngine([Script("x x x four five six")])
+    engine.tokenize("all ids are shifted by these words")
+    fovea = open_fovea(engine=engine)
+    return fovea, fovea.session(session.id), partial
+
+
+def test_another_model_resumes_the_text_and_not_the_tokens(open_fovea):
+    fovea, session, partial = of_another_model(open_fovea)
+    (reply,) = list(session.resume(partial.id))[-1].replies
+    assert fovea.engine.text_of(fovea.engine.requests[-1].prefix) == partial.text == "one two three"
+    assert reply.text == "one two three four five six" and reply.id != partial.id
+    assert (reply.model, session.node(partial.id).model) == (fovea.session()._desk.model, "other")
+    assert [d.text for d in session.decisions() if d.node == reply.id] == ["pocket went on with a reply of other"]
+
+
+def test_another_model_continues_from_text_and_rewrites_a_span_of_it(open_fovea):
+    fovea, session, partial = of_another_model(open_fovea)
+    (edited,) = list(session.continue_from(partial.id, "one two more"))[-1].replies
+    assert fovea.engine.text_of(fovea.engine.requests[-1].prefix) == "one two more"
+    assert edited.text.startswith("one two more")
+    list(session.look_closer(partial.id, scope=Scope.SPAN, start=1, end=2))
+    assert fovea.engine.text_of(fovea.engine.requests[-2].prefix) == "one"
+
+
+def test_another_model_does_not_judge_tokens_that_are_not_its_own(open_fovea):
+    fovea, session, partial = of_another_model(open_fovea)
+    with pytest.raises(TurnError, match="was written by other"):
+        session.forks(partial.id)
+    assert fovea.engine.scored == []
