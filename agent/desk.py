@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.errors import TurnError
+from agent import roles
 from agent.oversight import Overseer, Situation
 from agent.recall import Memory
 from agent.settings import PolicySettings, Settings
@@ -67,42 +67,16 @@ class Desk:
     """The ladder if it is loaded already."""
 
     def speaking_tier(self, ladder: LadderStatus) -> str:
-        """The tier that speaks: the one from the settings, else the lowest that is worth its precision."""
-        if self.settings.tier:
-            return self.usable(ladder, self.settings.tier)
-        return ladder.worth()[0]
+        """See ``agent.roles.speaking``."""
+        return roles.speaking(self.settings, ladder)
 
     def usable(self, ladder: LadderStatus, tier: str) -> str:
-        """The tier itself when it can be used. Raises TurnError with the reason when not."""
-        if tier in ladder.loaded():
-            return tier
-        problem = next((t.reason for t in ladder.tiers if t.name == tier), "")
-        have = ", ".join(ladder.loaded())
-        raise TurnError(f"The {tier} tier cannot be used{f' ({problem})' if problem else ''}; there is: {have}")
+        """See ``agent.roles.usable``."""
+        return roles.usable(ladder, tier)
 
     def next_higher(self, ladder: LadderStatus, tier: str) -> str:
-        """The tier one step up from ``tier``.
-
-        The one from the settings if it is higher, else the next one that is not slower than a still higher one.
-        Empty when nothing is higher.
-        """
-        loaded = ladder.loaded()
-        above = loaded[loaded.index(tier) + 1 :] if tier in loaded else []
-        if self.settings.high in above:
-            return self.settings.high
-        return next((name for name in above if name in ladder.worth()), "")
-
-    def judging(self, ladder: LadderStatus, tier: str) -> str:
-        """The tier the gate asks and proposals offer: the one from the settings if it is higher, else the highest.
-
-        A gate comes no nearer than the tier it asks, and asking the highest costs little more (docs/precision.md).
-        Empty when nothing is higher.
-        """
-        loaded = ladder.loaded()
-        above = loaded[loaded.index(tier) + 1 :] if tier in loaded else []
-        if self.settings.high in above:
-            return self.settings.high
-        return above[-1] if above else ""
+        """See ``agent.roles.next_higher``."""
+        return roles.next_higher(self.settings, ladder, tier)
 
     def situation(self, state: State, ladder: LadderStatus, tier: str, prompt_tokens: int = 0) -> Situation:
         """What an overseer may look at."""
@@ -111,7 +85,7 @@ class Desk:
             ladder=ladder,
             model=self.model,
             tier=tier,
-            high=self.judging(ladder, tier),
+            high=roles.judging(self.settings, ladder, tier),
             spending=self.tree.ledger.spending(state.id, state.policy.budget),
             speed=self.speed,
             prompt_tokens=prompt_tokens,

@@ -156,7 +156,7 @@ class Settings(Section):
     """Tiers that are not found or made by themselves, for example {4-bit: a.gguf, 16-bit: b.gguf}. A tier may be a
     mapping with path, or with url and model for a server; servers are added to the model's own tiers."""
     tier: str = ""
-    """The tier that speaks. Empty: the lowest one that is loaded."""
+    """The tier that speaks. Empty: the lowest one that is not slower than a higher one."""
     high: str = ""
     """The tier a closer look uses. Empty: the gate and its proposals use the highest, Ctrl+R the next higher one."""
     system_prompt: str = DEFAULT_SYSTEM_PROMPT

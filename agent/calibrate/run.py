@@ -37,6 +37,14 @@ class Order:
     """Write gated replies on the held-out prompts, to see what is really spent."""
 
 
+def require_enough(prompts: Sequence[Prompt]) -> None:
+    """Refuse too few prompts; worth asking before a model is loaded. Raises AgentError."""
+    if len(prompts) < ENOUGH:
+        raise AgentError(
+            f"There are {len(prompts)} prompts; at least {ENOUGH} are needed. Give a file of prompts, one a line"
+        )
+
+
 def calibrate(
     engine: Engine, prompts: Sequence[Prompt], order: Order, progress: Callable[[str, float], None]
 ) -> Calibration:
@@ -46,10 +54,7 @@ def calibrate(
         AgentError: there are too few prompts or forks.
         BackendError: the engine failed.
     """
-    if len(prompts) < ENOUGH:
-        raise AgentError(
-            f"There are {len(prompts)} prompts; at least {ENOUGH} are needed. Give a file of prompts, one a line"
-        )
+    require_enough(prompts)
     parts = split(prompts)
     ready = []
     for name, part in zip(("fitting", "choosing", "holding out"), parts, strict=True):

@@ -90,11 +90,12 @@ def calibrate(  # noqa: PLR0913, PLR0917  # one option each
 
 
 def _from_replies(fovea: Fovea, prompts: Path | None, budget: float, tokens: int) -> Calibration:
-    from agent.calibrate.run import Order
+    from agent.calibrate.run import Order, require_enough
     from agent.calibrate.run import calibrate as run
     from agent.ladder import model_name
 
     asked = _prompts(fovea, prompts)
+    require_enough(asked)
     low, high = _pair(fovea)
     source = prompts.name if prompts else "past conversations"
     order = Order(
@@ -120,18 +121,17 @@ def _prompts(fovea: Fovea, prompts: Path | None) -> list[Prompt]:
 
 def _pair(fovea: Fovea) -> tuple[str, str]:
     """The tier that speaks and the one a closer look uses."""
+    from agent import roles
     from agent.errors import AgentError
 
     ladder = fovea.ladder()
-    loaded = ladder.loaded()
-    low = fovea.settings.tier or loaded[0]
-    above = loaded[loaded.index(low) + 1 :] if low in loaded else []
-    if not above:
+    low = roles.speaking(fovea.settings, ladder)
+    high, wanted = roles.judging(fovea.settings, ladder, low), fovea.settings.high
+    if not high:
         raise AgentError(f"There is nothing above {low} to look closer with, so nothing to calibrate")
-    wanted = fovea.settings.high
-    if wanted and wanted not in above:
-        raise AgentError(f"{wanted} is not above {low}; there is: {', '.join(above)}")
-    return low, wanted or above[-1]
+    if wanted and wanted != high:
+        raise AgentError(f"{wanted} is not above {low}, or not loaded; a closer look would use {high}")
+    return low, high
 
 
 def _from_picks(fovea: Fovea, budget: float) -> Calibration:

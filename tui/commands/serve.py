@@ -48,6 +48,8 @@ def serve(host: str, port: int, token: str, queue: int, settings: Settings) -> i
         for notice in ladder.notices:
             say(notice)
         service = Service(fovea.engine, ladder, model_name(settings), settings, fovea.overseer)
+        for notice in service.notices():
+            say(notice)
         embed = run.LazyEmbedder() if find_spec("sentence_transformers") else None
         app = make_app(service, token=token, embed=embed, longest_queue=queue)
         say(f"Serving {service.model} ({', '.join(ladder.loaded())}) at {run.address_of(listening)}/v1")

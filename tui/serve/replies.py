@@ -116,7 +116,7 @@ class Reply:
         }
         if plan is not None:
             used |= {"tier": plan.request.tier, "high": plan.request.high, "policy": plan.policy, "budget": plan.budget}
-            used["why"] = plan.why
+            used |= {"why": plan.why, "notices": [*plan.notices, *self.notices]}
         return used
 
 

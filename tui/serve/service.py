@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from agent import roles
 from agent.oversight import Overseer, Plan, Situation
 from agent.settings import PolicySettings, Settings
 from agent.values import Speed, Spending
@@ -29,6 +30,8 @@ class Planned:
     policy: str
     budget: float
     why: str
+    notices: tuple[str, ...] = ()
+    """What the policy has to say, see ``Service.notices``."""
 
 
 class Service:
@@ -41,6 +44,9 @@ class Service:
         settings: sampling and policy where a request leaves them open.
         overseer: the policy's rule.
         speed: measured speed of a tier, for overseers that predict.
+
+    Raises:
+        TurnError: the settings name a tier that cannot be used.
     """
 
     def __init__(
@@ -58,6 +64,8 @@ class Service:
         self.metrics = Metrics()
         self._settings = settings
         self._overseer = overseer
+        self._speaking = roles.speaking(settings, ladder)
+        self._notices: tuple[str, ...] = ()
         self._speed = speed
         self._lock = threading.Lock()
         self._spent = Spending(0, 0, 0, 0, settings.policy.budget)
@@ -65,6 +73,11 @@ class Service:
     def models(self) -> list[str]:
         """Names a request may give: the ladder itself, and each of its tiers."""
         return [self.model, *(f"{self.model}:{tier}" for tier in self.ladder.loaded())]
+
+    def notices(self) -> tuple[str, ...]:
+        """What the policy has to say about every reply: a calibration that is not used, and why."""
+        self._overseer.plan(self._situation(self._settings.policy, 0), ())
+        return self._heard()
 
     def resolve(self, body: Writing) -> str:
         """The tier a request names, by ``model`` or ``fovea.tier``; empty when policy decides.
@@ -107,7 +120,7 @@ class Service:
             read_high=plan.read_high,
             stop=body.stops,
         )
-        return Planned(request, str(policy.mode), policy.budget, plan.why)
+        return Planned(request, str(policy.mode), policy.budget, plan.why, self._heard())
 
     def count(self, done: Done, steps: Sequence[Step]) -> None:
         """Take a finished reply into the tally."""
@@ -132,6 +145,10 @@ class Service:
 
     # Inside -------------------------------------------------------------------------------------------------------
 
+    def _heard(self) -> tuple[str, ...]:
+        self._notices += tuple(self._overseer.notices())
+        return self._notices
+
     def _choose(self, situation: Situation, messages: Sequence[Message], tier: str, n: int) -> Plan:
         loaded = self.ladder.loaded()
         if tier:
@@ -146,13 +163,10 @@ class Service:
         return self._settings.policy.model_copy(update={key: v for key, v in changes.items() if v is not None})
 
     def _situation(self, policy: PolicySettings, prompt_tokens: int) -> Situation:
-        loaded = self.ladder.loaded()
-        tier = self._settings.tier if self._settings.tier in loaded else loaded[0]
-        above = loaded[loaded.index(tier) + 1 :]
-        high = self._settings.high if self._settings.high in above else next(iter(above), "")
+        high = roles.judging(self._settings, self.ladder, self._speaking)
         with self._lock:
             spent = replace(self._spent, budget=policy.budget)
-        return Situation(policy, self.ladder, self.model, tier, high, spent, self._speed, prompt_tokens)
+        return Situation(policy, self.ladder, self.model, self._speaking, high, spent, self._speed, prompt_tokens)
 
     def _sampling(self, body: Writing) -> Sampling:
         usual = self._settings.sampling

@@ -56,6 +56,14 @@ def test_no_prompts_and_no_past_is_said(runner):
     assert shown.exit_code == 1 and "There are 0 prompts" in shown.output
 
 
+def test_too_few_prompts_are_refused_before_the_model_is_loaded(runner, monkeypatch):
+    run, prompts, _ = runner
+    prompts.write_text("one\ntwo\n")
+    monkeypatch.setattr(agent.app.Fovea, "ladder", lambda self: pytest.fail("the model was loaded"))
+    shown = run(str(prompts))
+    assert shown.exit_code == 1 and "There are 2 prompts" in shown.output
+
+
 def test_no_picks_is_said(runner):
     run, _, _ = runner
     shown = run("--from-picks")

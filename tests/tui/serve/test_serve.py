@@ -5,15 +5,21 @@ import json
 import math
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from agent.errors import TurnError
+from agent.oversight import DefaultOverseer
 from agent.settings import Settings
 from backends.scripted import Script, ScriptedEngine, Word
-from backends.types import FOUR, SIXTEEN, Decoder, Failed, LadderSpec
+from backends.types import EIGHT, FOUR, SIXTEEN, Decoder, Failed, LadderSpec, LadderStatus, Message, TierStatus
 from tests.tui.serve.serving import Gatekeeper, Running, serving, until
+from tui.serve.schema import ChatBody
+from tui.serve.service import Service
 
 ASK: list[dict[str, Any]] = [{"role": "user", "content": "hi"}]
 TIE = Script([Word("All"), Word(" birds", density=0.9, high=" eggs"), Word(" fly.")])
@@ -138,6 +144,33 @@ def test_auto_looks_closer_where_meaning_is_dense(server: Running, scripted: Scr
     assert [origin["why"] for origin in answer.choices[0].fovea] == ["spoke", "overruled", "spoke"]
     assert [c.fovea["why"] for c in chunks if c.choices[0].delta.content] == ["spoke", "overruled", "spoke"]
     assert chunks[-1].fovea["decoder"] == "gated"
+
+
+def test_the_pair_is_the_one_the_chat_uses_and_a_calibration_is_made_for() -> None:
+    tiers = tuple(
+        TierStatus(name, Path(name), True, slower_than=SIXTEEN if name == FOUR else "")
+        for name in (FOUR, EIGHT, SIXTEEN)
+    )
+    auto = Settings().with_values({"policy.mode": "auto"})
+    for slow, pair in ((False, (FOUR, SIXTEEN)), (True, (EIGHT, SIXTEEN))):
+        ladder = LadderStatus(tiers if slow else tuple(replace(t, slower_than="") for t in tiers), 2048, 100, "llama")
+        service = Service(engine(), ladder, "pocket", auto, DefaultOverseer())
+        planned = service.plan(ChatBody(messages=ASK), [Message("user", "hi")], "")  # type: ignore[arg-type]
+        assert (planned.request.tier, planned.request.high) == pair
+    with pytest.raises(TurnError, match="1-bit"):
+        Service(engine(), ladder, "pocket", auto.with_values({"tier": "1-bit"}), DefaultOverseer())
+
+
+def test_what_the_policy_has_to_say_is_in_every_answer(
+    scripted: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [["The calibration is not used"], [], [], []]
+    monkeypatch.setattr(DefaultOverseer, "notices", lambda self: said.pop(0))
+    with serving(scripted) as server:
+        for _ in range(2):
+            _, answer = server.raw("POST", "/v1/chat/completions", {"messages": ASK})
+            assert answer["fovea"]["notices"] == ["The calibration is not used"]
+        assert server.service.notices() == ("The calibration is not used",)
 
 
 def test_the_budget_is_kept_over_requests(server: Running, scripted: ScriptedEngine) -> None:
