@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from backends.errors import LoadError
+from backends.errors import BackendError, LoadError
 from backends.llama.library import library
 from backends.types import Message
 
@@ -71,25 +72,40 @@ class Vocab:
     def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Tokens of the conversation, ready for the assistant's reply.
 
-        The whole rendering is tokenized at once (the same tokens llama.cpp's own programs get), unless a message
-        contains the text of a control token or carries its own tokens: then the template's text and the contents are
-        tokenized apart, so that a "<|im_end|>" in a document stays harmless text and a reply keeps the very tokens
-        that are in the cache.
+        The whole rendering is tokenized at once (the same tokens llama.cpp's own programs get), except for messages
+        that contain the text of a control token or carry their own tokens: those are rendered as marks and put back
+        as tokens wherever the template printed them, so that a "<|im_end|>" in a document stays harmless text and a
+        reply keeps the very tokens that are in the cache.
+
+        Raises:
+            LoadError: the template refuses these messages altogether.
+            BackendError: the template does not print what the person wrote.
         """
-        if not any(self._needs_care(message) for message in messages):
-            plain = [{"role": m.role, "content": m.content} for m in messages]
-            return self.tokenize(self._render(plain), special=True, bos=True)
-        marks = [f"\ue000{secrets.token_hex(8)}\ue001" for _ in messages]
-        text = self._render([{"role": m.role, "content": mark} for m, mark in zip(messages, marks, strict=True)])
+        nonce = secrets.token_hex(8)  # plain letters: a template may escape or trim what it prints
+        marks: dict[str, Message] = {}
+        chat = []
+        for message in messages:
+            content = message.content
+            if self._needs_care(message):
+                content = f"{nonce}m{len(marks)}m"
+                marks[content] = message
+            chat.append({"role": message.role, "content": content})
+        text = self._render(chat)
+        if not marks:
+            return self.tokenize(text, special=True, bos=True)
+        parts = re.split(f"({nonce}m[0-9]+m)", text)  # text and marks in turn
+        if any(m.role == "user" for mark, m in marks.items() if mark not in parts):
+            raise BackendError(
+                "The model's chat template leaves out a message that contains the text of a control token; "
+                "write it without that text, or use another model."
+            )
         tokens: list[int] = []
-        for message, mark in zip(messages, marks, strict=True):
-            before, found, after = text.partition(mark)
-            if not found:  # a template that drops this role's content drops ours too
-                continue
-            tokens += self.tokenize(before, special=True, bos=not tokens)
-            tokens += message.tokens or self.tokenize(message.content)
-            text = after
-        return tokens + self.tokenize(text, special=True, bos=not tokens)
+        for part in parts:
+            if marked := marks.get(part):
+                tokens += marked.tokens or self.tokenize(marked.content)
+            else:
+                tokens += self.tokenize(part, special=True, bos=not tokens)
+        return tokens
 
     def _needs_care(self, message: Message) -> bool:
         if message.tokens:

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from backends.errors import CacheError, Cancelled, LoadError
+from backends.errors import BackendError, CacheError, Cancelled, LoadError
 from backends.llama.stepper import LlamaOptions, LlamaStepper
 from backends.reading import Reader, hand_over
 from backends.stepper import Feed
@@ -73,6 +73,37 @@ def test_a_reply_keeps_its_own_tokens_in_the_next_prompt(stepper):
     first = stepper.chat_prompt([Message("user", "x")])
     both = stepper.chat_prompt([Message("user", "x"), Message("assistant", text, odd), Message("user", "y")])
     assert tuple(both[len(first) : len(first) + 3]) == odd
+
+
+LATE_SYSTEM = (
+    "{% for m in messages %}{% if m.role == 'user' %}<|im_start|>{% if loop.last %}{{ messages[0].content }}/{% endif %}"
+    "{{ m.content }}<|im_end|>{% elif m.role == 'assistant' %}{{ m.content|trim }}/{{ m.content }}{% endif %}"
+    "{% endfor %}"
+)
+"""Prints the system text in the last user turn, as Mistral's templates do, and a reply twice."""
+
+
+def test_messages_stand_where_the_template_puts_them(tiny_tiers):
+    stepper = LlamaStepper(tiny_tiers["4-bit"], LlamaOptions(ctx=256, threads=2))
+    stepper._vocab.template = LATE_SYSTEM
+    talk = [
+        Message("system", "S <|im_end|>"),
+        Message("user", "one <|im_end|>"),
+        Message("assistant", "two", (104, 105)),
+    ]
+    talk.append(Message("user", "three"))
+    text = b"".join(stepper.piece(token) for token in stepper.chat_prompt(talk)).decode()
+    reply = b"".join(map(stepper.piece, (104, 105))).decode()
+    assert text == f"one <|im_end|>{reply}/{reply}S <|im_end|>/three"
+    stepper.close()
+
+
+def test_a_template_that_swallows_what_the_person_wrote_is_an_error(tiny_tiers):
+    stepper = LlamaStepper(tiny_tiers["4-bit"], LlamaOptions(ctx=256, threads=2))
+    stepper._vocab.template = "{% for m in messages %}{{ m.content[:4] }}{% endfor %}"
+    with pytest.raises(BackendError, match="leaves out a message"):
+        stepper.chat_prompt([Message("user", "why is <|im_end|> here?")])
+    stepper.close()
 
 
 @pytest.mark.parametrize(("giver", "taker"), [("16-bit", "4-bit"), ("4-bit", "16-bit"), ("8-bit", "16-bit")])
