@@ -189,19 +189,24 @@ class Ladder:
         judge.stepper.resume()
         tokens = judge.stepper.chat_prompt(messages)
         self._check_room(judge, len(tokens) + len(reply))
+        whole = [*tokens, *reply]
         read = judge.read(tokens)
-        speaker = self.reader(against) if against and against != tier else None
+        judge.make_room(len(reply), [read.kept])
+        under_way = [(judge, read.kept)]
         other = None
-        if speaker is not None:
-            speaker.stepper.resume()
-            low = speaker.read(tokens)
-            other = (speaker.stepper, low.kept.seq, low.logits)
-        judgements = score(judge.stepper, read.kept.seq, reply, read.logits, against=other)
-        judge.settle(read.kept, [*tokens, *reply])
-        judge.trim()
-        if speaker is not None:
-            speaker.settle(low.kept, [*tokens, *reply])
-            speaker.trim()
+        try:
+            if against and against != tier:
+                speaker = self.reader(against)
+                speaker.stepper.resume()
+                low = speaker.read(tokens)
+                speaker.make_room(len(reply), [low.kept])
+                under_way.append((speaker, low.kept))
+                other = (speaker.stepper, low.kept.seq, low.logits)
+            judgements = score(judge.stepper, read.kept.seq, reply, read.logits, against=other)
+        finally:
+            for reader, kept in under_way:
+                reader.settle(kept, whole)
+                reader.trim()
         return ForkMap(tier, tuple(judgements), perf_counter() - start, read.cached)
 
     def close(self) -> None:

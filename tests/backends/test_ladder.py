@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import LoadError
+from backends.errors import BackendError, LoadError
 from backends.ladder import Ladder
 from backends.types import (
     Decoder,
@@ -288,3 +288,24 @@ def test_a_tier_is_freed_and_loaded_again_while_the_others_keep_their_caches():
     run(lad, max_tokens=1)
     assert low.fed - fed <= 2, "the prompt was still in the cache"
     assert not lad.change(replace(lad.spec, ctx=64), opened)
+
+
+def test_scoring_makes_room_for_the_reply():
+    lad, steppers = ladder()
+    for tier in ("4-bit", "16-bit"):
+        for letter in "abc":
+            run(lad, tier=tier, messages=(Message("user", letter * 120),), max_tokens=2)
+    assert len(lad.score(TALK, [3] * 300, "16-bit", "4-bit").judgements) == 300
+    for tier in ("4-bit", "16-bit"):
+        held = [kept.seq for kept in lad.reader(tier)._kept]
+        assert sum(steppers[tier].length(seq) for seq in held) <= 512, "a unified cache has no more cells"
+
+
+def test_a_scoring_that_breaks_knows_what_it_left_in_the_cache():
+    lad, steppers = ladder()
+    steppers["16-bit"].fail_after = 2  # the prompt, the first 256 tokens of the reply, and no more
+    with pytest.raises(BackendError, match="the toy broke"):
+        lad.score(TALK, [3] * 300, "16-bit")
+    steppers["16-bit"].fail_after = None
+    (kept,) = lad.reader("16-bit")._kept
+    assert kept.tokens == steppers["16-bit"].text(kept.seq)
