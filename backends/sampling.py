@@ -21,6 +21,9 @@ Distribution = npt.NDArray[np.float64]
 """Probabilities after temperature and filters, shape ``[n_vocab]``, summing to 1."""
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 def uniform(seed: int, seq: int, position: int, count: int = 1) -> npt.NDArray[np.float64]:
     """``count`` numbers in [0, 1) that belong to one position of one continuation."""
     return np.random.Generator(np.random.PCG64([seed & 0xFFFFFFFFFFFFFFFF, seq, position])).random(count)
@@ -35,8 +38,10 @@ def penalized(logits: Logits, sampling: Sampling, recent: Sequence[int]) -> Logi
         return logits
     tokens = np.unique(np.asarray(recent[-sampling.repetition_window :], dtype=np.int64))
     logits = logits.copy()
-    values = logits[tokens]
-    logits[tokens] = np.where(values > 0, values / sampling.repetition_penalty, values * sampling.repetition_penalty)
+    values = logits[tokens].astype(np.float64)
+    with np.errstate(all="ignore"):  # a penalty near 0 leaves the range of floats, and infinities have no softmax
+        values = np.where(values > 0, values / sampling.repetition_penalty, values * sampling.repetition_penalty)
+    logits[tokens] = values.clip(-_LARGEST, _LARGEST)
     return logits
 
 
@@ -77,6 +82,8 @@ def _nucleus(tokens: npt.NDArray[np.intp], p: Distribution, share: float) -> tup
     """Keep the smallest set of best tokens whose probabilities reach ``share`` (Holtzman et al. 2020)."""
     # What all tokens below this bound have together cannot reach 1 - share: they are outside, and need no sorting.
     possible = np.flatnonzero(p > (1.0 - share) / len(p))
+    if not len(possible):  # a share below the precision of floats, and flat probabilities: the best token alone
+        possible = np.flatnonzero(p == p.max())
     order = possible[np.argsort(-p[possible], kind="stable")]
     keep = np.sort(order[: int(np.searchsorted(np.cumsum(p[order]), share)) + 1])
     return tokens[keep], p[keep]

@@ -48,3 +48,15 @@ def test_nearly_flat_logits_keep_a_nucleus():
     p = distribution(logits, Sampling(temperature=1.0, top_p=0.5))
     assert 499 <= np.count_nonzero(p) <= 502
     assert p.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [{"top_p": 1e-30, "top_k": 1}, {"top_p": 1e-30}, {"repetition_penalty": 1e-40}, {"repetition_penalty": 1e-320}],
+)
+def test_extreme_settings_keep_the_best_token(extreme):
+    logits = np.zeros(50, np.float32)
+    logits[[7, 8]] = 3.0, 2.0
+    p = distribution(logits, Sampling(temperature=1.0, **{"top_p": 0.9, **extreme}), recent=[7])
+    assert p.argmax() == 7
+    assert p.sum() == pytest.approx(1.0)
