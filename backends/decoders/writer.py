@@ -58,6 +58,8 @@ class Writer:
     tracker: Tracker = field(init=False)
     _text: codecs.IncrementalDecoder = field(init=False)
     _tail: str = field(init=False, default="")
+    _fresh: int = field(init=False, default=0)
+    """Characters at the end of the tail that came with the newest token."""
     _longest_stop: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -108,6 +110,7 @@ class Writer:
             alternatives += self._alternatives(high, high_tier)
         text = "" if self.stepper.is_end(token) else self._text.decode(self.stepper.piece(token))
         self._tail = (self._tail + text)[-self._longest_stop - len(text) - 1 :] if self._longest_stop else ""
+        self._fresh = len(text)
         self.tracker.wrote(token, signals)
         self.tokens.append(token)
         reason = self.ended(token)
@@ -131,7 +134,9 @@ class Writer:
         """Why the reply is over after ``token`` (``end``, ``stop``, ``length``), or an empty string."""
         if self.stepper.is_end(token):
             return "end"
-        if any(text in self._tail for text in self.job.stop):
+        # Only a stop string that the newest token completes: one in a kept prefix does not end what follows it.
+        before = len(self._tail) - self._fresh + 1
+        if any(self._tail.find(text, max(0, before - len(text))) >= 0 for text in self.job.stop):
             return "stop"
         if len(self.tokens) - len(self.job.prefix) >= self.job.max_tokens:
             return "length"

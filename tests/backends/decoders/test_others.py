@@ -53,6 +53,15 @@ def test_a_resumed_reply_joins_a_split_character():
     assert step.text == "Ж"
 
 
+def test_a_stop_string_in_the_kept_prefix_does_not_end_what_follows():
+    stepper = ByteStepper(b"ab.cd.ef")
+    writer = Writer(stepper, "t", Job(prefix=(1, 2, 3), stop=(".", "never", ".ce")))
+    row = measure(np.zeros(stepper.facts.n_vocab, np.float32))
+    assert [writer.write(token, row).ends for token in (4, 5, 6)] == [False, False, True]
+    across = Writer(stepper, "t", Job(prefix=(1, 2, 3), stop=(".", ".c")))
+    assert across.write(4, row).ends
+
+
 def test_plain_stops_at_the_end_token_without_writing_its_text():
     stepper = ToyStepper(end_bias=50.0)
     seq = stepper.open()
