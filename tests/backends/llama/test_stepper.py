@@ -76,9 +76,9 @@ def test_a_reply_keeps_its_own_tokens_in_the_next_prompt(stepper):
 
 
 LATE_SYSTEM = (
-    "{% for m in messages %}{% if m.role == 'user' %}<|im_start|>{% if loop.last %}{{ messages[0].content }}/{% endif %}"
-    "{{ m.content }}<|im_end|>{% elif m.role == 'assistant' %}{{ m.content|trim }}/{{ m.content }}{% endif %}"
-    "{% endfor %}"
+    "{% for m in messages %}{% if m.role == 'user' %}<|im_start|>{% if loop.last %}{{ messages[0].content }}/"
+    "{% endif %}{{ m.content }}<|im_end|>{% elif m.role == 'assistant' %}{{ m.content|trim }}/{{ m.content }}"
+    "{% endif %}{% endfor %}"
 )
 """Prints the system text in the last user turn, as Mistral's templates do, and a reply twice."""
 
