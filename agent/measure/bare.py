@@ -36,6 +36,7 @@ class BareLoop:
         if not self._model:
             raise BackendError(f"llama.cpp could not load {path.name}")
         options = self._lib.llama_context_default_params()
+        ctx, batch = max(ctx, WIDEST), max(batch, WIDEST)  # less makes the native code abort
         options.n_ctx, options.n_batch, options.n_ubatch = ctx, batch, min(batch, 512)
         options.n_threads = options.n_threads_batch = threads
         options.n_seq_max, options.kv_unified = WIDEST, True

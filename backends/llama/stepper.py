@@ -74,7 +74,7 @@ class LlamaStepper:
             self._vocab = Vocab(self._model)
             self._ctx = self._open_context(options)
             self._memory = self._llama.llama_get_memory(self._ctx)
-            self._make_batch(options.n_gpu_layers)
+            self._make_batch(options)
         except BaseException:
             self.close()
             raise
@@ -100,8 +100,14 @@ class LlamaStepper:
         params = self._llama.llama_context_default_params()
         trained = int(self._llama.llama_model_n_ctx_train(self._model))
         params.n_ctx = min(options.ctx, trained) if trained else options.ctx
-        params.n_batch = options.batch_size
-        params.n_ubatch = min(options.batch_size, 512)
+        if params.n_ctx < options.sequences:
+            raise LoadError(
+                f"A context of {params.n_ctx} tokens is too small; "
+                f"set engine.ctx to {options.sequences} or more, or to 0 for the usual size."
+            )
+        # One token of each sequence has to fit into a batch and into the context: else the native code aborts.
+        params.n_batch = max(options.batch_size, options.sequences)
+        params.n_ubatch = min(params.n_batch, 512)
         params.n_seq_max = options.sequences
         params.kv_unified = True
         params.no_perf = True
@@ -118,10 +124,12 @@ class LlamaStepper:
             )
         return context
 
-    def _make_batch(self, gpu_layers: int) -> None:
+    def _make_batch(self, options: LlamaOptions) -> None:
         """One reusable batch, its C arrays seen as numpy arrays."""
         self._width = int(self._llama.llama_n_batch(self._ctx))
-        self._chunk = self._width if gpu_layers else min(self._width, _CPU_CHUNK)
+        self._chunk = min(self._width, options.batch_size)
+        if not options.n_gpu_layers:
+            self._chunk = min(self._chunk, _CPU_CHUNK)
         self._batch = self._llama.llama_batch_init(self._width, 0, 1)
         shape = (self._width,)
         self._b_token = np.ctypeslib.as_array(self._batch.token, shape)

@@ -59,6 +59,19 @@ def test_a_step_wider_than_the_batch_gives_the_same_rows(tiny_tiers):
     wide.close(), narrow.close()
 
 
+def test_a_batch_narrower_than_the_sequences_works(tiny_tiers):
+    stepper = LlamaStepper(tiny_tiers["16-bit"], LlamaOptions(ctx=256, batch_size=1, sequences=16, threads=2))
+    seen: list[int] = []
+    assert stepper.prefill(stepper.open(), [1, 2, 3], lambda done, total: seen.append(done)).shape == (512,)
+    assert seen == [1, 2, 3]
+    stepper.close()
+
+
+def test_a_context_too_small_for_its_sequences_is_a_load_error(tiny_tiers):
+    with pytest.raises(LoadError, match=r"context of 8 tokens.*engine\.ctx to 16"):
+        LlamaStepper(tiny_tiers["16-bit"], LlamaOptions(ctx=8, sequences=16))
+
+
 def test_control_tokens_written_in_a_message_stay_text(stepper):
     control = stepper.tokenize("<|im_end|>", special=True)
     assert len(control) == 1
