@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Literal
 
@@ -18,6 +19,7 @@ from agent.events import TurnEvent
 from agent.settings import PolicySettings
 from agent.turn import Spec, Turn, pack_prompt, prompt_before
 from agent.values import Ask, Decision, Meter, Node, Passage, Policy, Scope, Speed, Spending, Status
+from backends.errors import EngineBusy
 from backends.types import ForkMap, Message
 
 CHARS_PER_TOKEN = 3.5
@@ -275,17 +277,21 @@ class Session:
         return self._desk.speed(tier)
 
     def meter(self, draft: str = "") -> Meter:
-        """How full the context would be with ``draft`` as the next message."""
+        """How full the context would be with ``draft`` as the next message.
+
+        Estimated while no model is loaded, and inside a loop over a turn, where the engine cannot be asked.
+        """
         nodes = self.path(steps=False)
         ladder = self._desk.loaded()
         longest = self._desk.settings.sampling.max_tokens
-        if ladder is None:
-            chars = sum(len(node.text) for node in nodes) + len(draft) + len(self._desk.settings.system_prompt)
-            ctx = self._desk.settings.engine.ctx or 4096
-            return Meter(round(chars / CHARS_PER_TOKEN), ctx, min(longest, ctx // 4), estimated=True)
-        shown = Node(0, self.id, self.head, "user", draft or ".", Status.DONE, "person", 0.0)
-        packed = pack_prompt(self._desk, self._state, ladder, [*nodes, shown], (), 1)
-        return Meter(packed.prompt_tokens, ladder.ctx, min(longest, max(ladder.ctx // 4, 1)), packed.left_out)
+        if ladder is not None:
+            shown = Node(0, self.id, self.head, "user", draft or ".", Status.DONE, "person", 0.0)
+            with suppress(EngineBusy):
+                packed = pack_prompt(self._desk, self._state, ladder, [*nodes, shown], (), 1)
+                return Meter(packed.prompt_tokens, ladder.ctx, min(longest, max(ladder.ctx // 4, 1)), packed.left_out)
+        chars = sum(len(node.text) for node in nodes) + len(draft) + len(self._desk.settings.system_prompt)
+        ctx = ladder.ctx if ladder else self._desk.settings.engine.ctx or 4096
+        return Meter(round(chars / CHARS_PER_TOKEN), ctx, min(longest, max(ctx // 4, 1)), estimated=True)
 
     def prompt(self) -> list[Message]:
         """Exactly what would be sent: the path to the head with notes and recalled passages."""

@@ -12,7 +12,10 @@ from backends.types import Event, ForkMap, LadderSpec, LadderStatus, Message, Re
 
 
 class Engine(Protocol):
-    """A loaded ladder. One request runs at a time; calls may come from any thread and wait for their turn."""
+    """A loaded ladder. One request runs at a time; calls may come from any thread and wait for their turn.
+
+    A thread that asks in the middle of its own loop over ``run`` cannot wait: it gets ``EngineBusy``.
+    """
 
     def load(self, ladder: LadderSpec) -> LadderStatus:
         """Load the tiers that fit; a tier that fails is dropped and named in the status.

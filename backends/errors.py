@@ -5,6 +5,7 @@ BackendError                  base; its text is one sentence a person can act on
 ├── LoadError                 the engine refused the model (memory, unknown architecture, driver)
 ├── ContextFull               the prompt, or the reply so far, does not fit into the context
 ├── CacheError                a key/value cache cannot be cut back or handed over
+├── EngineBusy                a thread asked the engine for something in the middle of a reply it is reading itself
 ├── Cancelled                 the person stopped it; not a failure
 ├── HostError                 the engine host (child process) could not start, or broke the protocol
 │   └── HostDied              the engine host ended in the middle of its work (kill, native abort, out of memory)
@@ -40,6 +41,10 @@ class ContextFull(BackendError):
 
 class CacheError(BackendError):
     """A key/value cache cannot be truncated, exported or handed over to another tier."""
+
+
+class EngineBusy(BackendError):
+    """Asked by the thread that is reading a reply: waiting for the end of that reply would be waiting for itself."""
 
 
 class Cancelled(BackendError):

@@ -7,14 +7,14 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from backends import errors
-from backends.errors import BackendError, HostDied, HostError
+from backends.errors import BackendError, EngineBusy, HostDied, HostError
 from backends.host import wire
 from backends.host.reply import RESTARTS, Reply
 from backends.types import (
@@ -51,6 +51,8 @@ class EngineHost:
         self._log_path = log_path
         self._numbers = itertools.count(1)
         self._turn = threading.Lock()
+        self._whose_turn: int | None = None
+        """The thread that holds the turn, or took the last event of the reply that does."""
         self._process: HostProcess | None = None
         self._ladder: LadderSpec | None = None
         self._status: LadderStatus | None = None
@@ -65,7 +67,7 @@ class EngineHost:
 
     def load(self, ladder: LadderSpec) -> LadderStatus:
         """Load a ladder, starting the host where needed."""
-        with self._turn:
+        with self._own_turn():
             self._closed = False
             return self._load(ladder)
 
@@ -78,8 +80,13 @@ class EngineHost:
 
     def run(self, request: Request) -> Iterator[Event]:
         """Write; survives the death of the host (see ``backends.host.reply``)."""
-        with self._turn:
-            yield from self._run(request)
+        try:
+            with self._own_turn(), closing(self._run(request)) as events:
+                for event in events:
+                    yield event
+                    self._whose_turn = threading.get_ident()
+        except EngineBusy as busy:
+            yield Failed(type(busy).__name__, str(busy))
 
     def score(self, messages: Sequence[Message], reply: Sequence[int], tier: str, against: str = "") -> ForkMap:
         """Read a finished reply at a tier."""
@@ -109,6 +116,18 @@ class EngineHost:
         self._end()
 
     # Inside -------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        """Wait until the engine is free, and hold it. Raises EngineBusy where that would be waiting for oneself."""
+        if self._whose_turn == threading.get_ident():
+            raise EngineBusy("The engine is in the middle of a reply; ask it after the last event, or stop the reply.")
+        with self._turn:
+            self._whose_turn = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._whose_turn = None
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -146,7 +165,7 @@ class EngineHost:
 
     def _ask(self, op: str, value: object = None) -> Any:
         """One question, one answer; asked again once when the host dies over it."""
-        with self._turn:
+        with self._own_turn():
             self._ensure()
             try:
                 return self._exchange(op, value)
@@ -199,7 +218,7 @@ class EngineHost:
             if got == number and not isinstance(answer, Step | Prefill | Notice):
                 return
 
-    def _run(self, request: Request) -> Iterator[Event]:
+    def _run(self, request: Request) -> Generator[Event]:
         reply = Reply(request)
         while True:
             try:

@@ -8,6 +8,7 @@ import pytest
 from agent.errors import BusyError, PromptTooLongError, SettingsError, TurnError
 from agent.events import Asked, Finished, Reading, Said, Started, Stopped, Wrote
 from agent.values import Scope, Status
+from backends.errors import EngineBusy
 from backends.scripted import Script, ScriptedEngine, Word
 from backends.types import FOUR, SIXTEEN, Decoder, Failed, Why
 
@@ -378,6 +379,17 @@ def test_the_meter_counts_and_says_when_it_estimates(open_fovea):
     before = session.meter()
     assert not before.estimated and before.available == 4096 and before.reserved == 512
     assert session.meter("a long draft of many words").used > before.used
+
+
+def test_the_meter_estimates_where_the_engine_cannot_be_asked(open_fovea, monkeypatch):
+    def refuse(self, messages):
+        raise EngineBusy("in the middle of a reply")
+
+    session = open_fovea("One.").session()
+    list(session.send("First"))
+    monkeypatch.setattr(ScriptedEngine, "count", refuse)
+    meter = session.meter("a draft")
+    assert meter.estimated and meter.available == 4096 and meter.used > 0
 
 
 def test_a_lost_tier_is_recorded(open_fovea):

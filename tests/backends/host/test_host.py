@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import HostDied, HostError, LoadError, ModelFileError
+from backends.errors import EngineBusy, HostDied, HostError, LoadError, ModelFileError
 from backends.host import EngineHost, wire
 from backends.host.reply import Reply
 from backends.types import (
@@ -134,6 +134,26 @@ def test_a_listener_that_leaves_stops_the_work(shared):
         if isinstance(event, Step):
             break
     assert len(tokens(shared.run(Request(TALK, "4-bit", max_tokens=4)))) <= 4
+
+
+def test_asking_inside_the_loop_over_a_reply_is_an_error_and_not_a_wait_for_ever(shared):
+    def use():
+        reply = shared.run(Request(TALK, "4-bit", max_tokens=5))
+        got.append(next(reply))
+        for ask in (shared.status, lambda: shared.count(TALK), lambda: shared.tokenize("a")):
+            with pytest.raises(EngineBusy, match="in the middle of a reply"):
+                ask()
+        (refused,) = shared.run(Request(TALK, "4-bit"))
+        got.extend([*reply, refused, shared.count(TALK)])
+
+    got: list = []
+    asking = threading.Thread(target=use, daemon=True)
+    asking.start()
+    asking.join(30)
+    assert not asking.is_alive()
+    done, refused, count = got[-3:]
+    assert isinstance(done, Done)
+    assert (refused.kind, count > 0) == ("EngineBusy", True)
 
 
 def test_a_dead_host_is_noticed_between_requests(shared):
