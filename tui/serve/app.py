@@ -125,13 +125,17 @@ class _Endpoints:
 
     def _reply(self, body: Writing, given: dict[str, Any], *, chat: bool) -> Reply:
         name = body.model or self.service.model
-        return Reply(name, chat, ignored(type(body), given), provenance=body.fovea.provenance)
+        return Reply(name, chat, ignored(type(body), given), provenance=body.fovea.provenance, stops=body.stops)
 
     async def _write(self, http: HttpRequest, body: Writing, messages: list[Message], reply: Reply) -> Response:
         try:
             tier = self.service.resolve(body)
         except UnknownModel as error:
             raise Refusal(404, str(error), param="model", code="model_not_found") from error
+        if body.n > self.service.most:
+            raise Refusal(
+                400, f"At most {self.service.most} choices at once (engine.n_parallel), not {body.n}", param="n"
+            )
 
         def prepare() -> Request:
             reply.planned = self.service.plan(body, messages, tier)
@@ -167,6 +171,10 @@ class _Endpoints:
 
     async def _stream(self, job: Job, body: Writing, reply: Reply) -> AsyncIterator[dict[str, Any]]:
         """The chunks of a streamed answer; an error becomes the last one."""
+
+        def worth_telling(step: Step) -> bool:
+            return bool(step.text) or reply.logprobs is not None or reply.provenance
+
         finished = False
         try:
             for seq in range(body.n):
@@ -178,14 +186,15 @@ class _Endpoints:
                 elif isinstance(event, Done):
                     finished = True
                     self.service.count(event, reply.steps)
+                    for step in filter(worth_telling, reply.rest()):
+                        yield reply.piece(step)
                     for seq in range(body.n):
                         yield reply.last(seq, event)
                     if body.with_usage:
                         yield reply.usage_chunk(event)
                 else:
-                    reply.take(event)
-                    if isinstance(event, Step) and (event.text or reply.logprobs is not None or reply.provenance):
-                        yield reply.piece(event)
+                    for step in filter(worth_telling, reply.take(event)):
+                        yield reply.piece(step)
         except (BackendError, ValueError) as error:
             finished = True
             yield _failure(error).body

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from backends.types import Done, Notice, Prefill, Step
 from tui.serve.service import Planned
+from tui.serve.stops import StopFilter
 
 FINISH = {"end": "stop", "stop": "stop", "length": "length", "context": "length", "cancelled": "stop"}
 JsonObject = dict[str, Any]
@@ -29,21 +30,37 @@ class Reply:
     planned: Planned | None = None
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
+    stops: Sequence[str] = ()
+    """Texts that end the reply and are no part of it."""
     steps: list[Step] = field(default_factory=list)
+    """Everything the engine wrote, the stop text included."""
+    shown: list[Step] = field(default_factory=list)
+    """What the client sees of it."""
     notices: list[str] = field(default_factory=list)
 
-    def take(self, event: object) -> None:
-        """Remember an event."""
+    _filters: dict[int, StopFilter] = field(default_factory=dict)
+
+    def take(self, event: object) -> list[Step]:
+        """Remember an event; returns the steps that can be shown now."""
         if isinstance(event, Step):
             self.steps.append(event)
-        elif isinstance(event, Notice):
+            if event.seq not in self._filters:
+                self._filters[event.seq] = StopFilter(self.stops)
+            return self._show(self._filters[event.seq].feed(event))
+        if isinstance(event, Notice):
             self.notices.append(event.text)
         elif not isinstance(event, Prefill | Done):
             raise TypeError(f"{type(event).__name__} is not part of a reply")
+        return []
+
+    def rest(self) -> list[Step]:
+        """The reply is over: the steps that were still held back."""
+        return [step for one in self._filters.values() for step in self._show(one.end())]
 
     def whole(self, done: Done) -> JsonObject:
         """The answer to a request that does not stream."""
         count = self.planned.request.n if self.planned else 1
+        self.rest()
         return self._head(chunk=False) | {
             "choices": [self._choice(seq, done) for seq in range(count)],
             "usage": usage_of(done),
@@ -72,6 +89,11 @@ class Reply:
 
     # Inside -------------------------------------------------------------------------------------------------------
 
+    def _show(self, steps: Iterable[Step]) -> list[Step]:
+        new = list(steps)
+        self.shown += new
+        return new
+
     def _head(self, *, chunk: bool) -> JsonObject:
         kind = "chat.completion" if self.chat else "text_completion"
         return {
@@ -87,7 +109,7 @@ class Reply:
         return self._head(chunk=True) | {"choices": [choice]}
 
     def _choice(self, seq: int, done: Done) -> JsonObject:
-        steps = [step for step in self.steps if step.seq == seq]
+        steps = [step for step in self.shown if step.seq == seq]
         text = "".join(step.text for step in steps)
         content = {"message": {"role": "assistant", "content": text, "refusal": None}} if self.chat else {"text": text}
         choice: JsonObject = {"index": seq, **content, "finish_reason": FINISH.get(done.reason, "stop")}

@@ -61,6 +61,8 @@ class Service:
         self.engine = engine
         self.ladder = ladder
         self.model = model
+        self.most = settings.engine.n_parallel
+        """Choices that can be written at once."""
         self.metrics = Metrics()
         self._settings = settings
         self._overseer = overseer
