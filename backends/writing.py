@@ -207,6 +207,7 @@ class Writing:
             room = self._low.stepper.facts.n_ctx
             self._emit(Notice(f"The context of {room} tokens is full: the reply ends here."))
         written = sum(len(writer.tokens) - len(self._request.prefix) for writer in writers)
-        usage = Usage(len(self._prompt), self._cached, written, self._counts.high_tokens, self._counts.high_steps)
+        cached = min(self._cached, len(self._prompt))  # with the beginning of a resumed reply more may have been there
+        usage = Usage(len(self._prompt), cached, written, self._counts.high_tokens, self._counts.high_steps)
         timing = Timing(self._prefill_s, perf_counter() - start, self._counts.high_s, self._counts.gate_s)
         self._emit(Done(usage, timing, reason, decoder))

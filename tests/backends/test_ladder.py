@@ -70,6 +70,13 @@ def test_a_new_turn_reads_only_what_is_new():
     assert isinstance(second[0], Prefill)
 
 
+def test_a_resumed_reply_finds_no_more_of_its_prompt_than_there_is():
+    lad, _ = ladder()
+    reply = tuple(tokens(run(lad)))
+    usage = run(lad, prefix=reply)[-1].usage
+    assert 0 < usage.cached_tokens <= usage.prompt_tokens
+
+
 @pytest.mark.parametrize(("low", "high"), [("4-bit", "16-bit"), ("4-bit", "8-bit"), ("8-bit", "16-bit")])
 @pytest.mark.parametrize("read_high", [True, False, None])
 def test_any_pair_of_tiers(low, high, read_high):

@@ -14,6 +14,8 @@ from tui.app.widgets.said import Said
 from tui.app.widgets.welcome import Welcome
 
 LONG = " ".join(f"word{i}" for i in range(3000))
+READING = 7.0
+"""Seconds a script pretends to read its prompt."""
 
 
 def slowly(seconds: float) -> None:
@@ -113,20 +115,31 @@ async def test_stop_keeps_the_part_and_c_continues_it(opened: Open) -> None:
 
 
 async def test_stop_works_while_the_prompt_is_read(opened: Open) -> None:
-    reading = threading.Event()
+    reading, told = threading.Event(), threading.Event()
 
     def wait(seconds: float) -> None:
-        if seconds:
+        """The prompt takes until the engine is told to stop."""
+        if seconds == READING:
             reading.set()
-            threading.Event().wait(0.05)
+            told.wait(20)
 
-    async with opened([Script(LONG, prefill_s=1, token_s=1)], wait=wait) as driver:
+    engine = ScriptedEngine([Script(LONG, prefill_s=READING)], wait=wait)
+    cancel = engine.cancel
+
+    def cancelled() -> None:
+        cancel()
+        if reading.is_set():
+            told.set()
+
+    engine.cancel = cancelled  # type: ignore[method-assign]
+    async with opened(engine=engine) as driver:
         await driver.type("Talk")
         await driver.press("enter")
         await driver.until(reading.is_set)
         await driver.press("escape")
         await driver.idle()
-        assert len(driver.texts[-1]) < len(LONG)
+        assert told.is_set()
+        assert driver.texts == ["Talk"]
 
 
 async def test_a_waiting_message_steers_the_reply(opened: Open) -> None:
