@@ -88,6 +88,17 @@ def create(folder: Path) -> Path:
     return folder
 
 
+def write_where_told(path: Path, text: str) -> None:
+    """Write a file to a place that a person named: no folder is made for it, for its name may be a slip.
+
+    Raises:
+        StorageError: Its folder is not there, or the file cannot be written.
+    """
+    if not path.absolute().parent.is_dir():
+        raise StorageError(f"{path} cannot be written: there is no folder {path.absolute().parent}")
+    write_atomically(path, text)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replace ``path`` by ``text`` in one step: readers see the old or the new content, never half.
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import logging
 import os
 import sys
@@ -22,9 +23,8 @@ from typing import Any
 
 import click
 
+from tui.exit_codes import DONE, FAILED, FAULT, STOPPED, code_of
 from tui.old_flags import translated
-
-DONE, FAILED, USAGE, ENGINE, INPUT, FAULT, STOPPED = 0, 1, 2, 3, 4, 70, 130
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "chat": ("tui.commands.chat", "chat", "Talk: the full-screen app, or a line mode with --plain."),
@@ -115,12 +115,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and end the process with its exit code."""
     # Importing makes some hundred thousand objects that stay: looking through them every 700 was a tenth of a start.
     gc.set_threshold(50_000, 20, 50)
+    _open_missing_streams()
     code = run(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = _reader_went_away()
+    except OSError as error:
+        code = _cannot_print(error)
     sys.exit(code)
+
+
+def _open_missing_streams() -> None:
+    """Let streams that were closed before the start (``>&-``) be the null device: nothing below must ask for them.
+
+    Its numbers are taken in order, so that no file opened later becomes number 0, 1 or 2.
+    """
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is not None:
+            continue
+        null = os.open(os.devnull, os.O_RDWR)
+        if null != number:
+            os.dup2(null, number)
+            os.close(null)
+        setattr(sys, name, open(number, mode, encoding="utf-8", errors="replace"))  # noqa: SIM115, PTH123  # stays
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -144,6 +162,8 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return _reader_went_away()
     except Exception as error:
+        if _is_full(error):
+            return _cannot_print(error)
         return _explain(error)
     return result if isinstance(result, int) else DONE
 
@@ -155,19 +175,12 @@ def _clean(text: str) -> str:
 
 
 def _explain(error: Exception) -> int:
-    from agent.errors import AgentError, PromptTooLongError, SettingsError
-    from backends.errors import BackendError
-    from memory.errors import MemoryRoomError
-
     log = logging.getLogger("tui")
-    if isinstance(error, AgentError | BackendError | MemoryRoomError):
+    code = code_of(error)
+    if code != FAULT:
         log.info("ended with: %s", error, exc_info=error)
         click.echo(f"fovea: {_clean(str(error))}", err=True)
-        if isinstance(error, SettingsError):
-            return USAGE
-        if isinstance(error, PromptTooLongError):
-            return INPUT
-        return ENGINE if isinstance(error, BackendError) else FAILED
+        return code
     log.critical("a fault of fovea itself", exc_info=error)
     where = next((h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)), "")
     details = f"the details are in {where}" if where else "no log could be written"
@@ -175,6 +188,30 @@ def _explain(error: Exception) -> int:
         f"fovea: something went wrong inside ({type(error).__name__}: {_clean(str(error))[:200]}); {details}", err=True
     )
     return FAULT
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether standard output does not take what is printed (a full disk).
+
+    The error of a write names no file, and a stream forgets what it could not write: so one more byte is tried.
+    """
+    if not isinstance(error, OSError) or error.filename is not None:
+        return False
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except (BrokenPipeError, io.UnsupportedOperation):
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _cannot_print(error: Exception) -> int:
+    """Standard output does not take what is printed. What Python flushes at its end must not complain once more."""
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    _reader_went_away()
+    click.echo(f"fovea: standard output cannot be written: {reason}", err=True)
+    return FAILED
 
 
 def _reader_went_away() -> int:

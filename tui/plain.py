@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.errors import AgentError
+from agent.errors import AgentError, BusyError, NotFoundError, SettingsError, TurnError
 from agent.events import Asked, Finished, Said, Started, Stopped, TurnEvent, Wrote
 from agent.values import Ask, Node
 from agent.writing import listening
 from backends.errors import BackendError
 from memory.errors import MemoryRoomError
+from tui.exit_codes import DONE, ENGINE, INPUT, code_of
 from tui.render.harmless import HarmlessStream, harmless, one_line
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 PROMPT = "> "
 FENCE = '"""'
+SLIPS = (TurnError, NotFoundError, SettingsError, BusyError)
+"""What a mistyped command raises."""
 Write = Callable[[str], None]
 
 
@@ -72,8 +75,8 @@ class LineMode:
     """Chosen with `/tier`; empty: the settings'."""
     blind: bool = False
     done: bool = False
-    failed: bool = False
-    """Whether the last turn ended with a problem: the exit code of a conversation from a pipe."""
+    code: int = DONE
+    """The exit code of a conversation from a pipe: what became of the last message, or of a command after it."""
 
     def run(self) -> int:
         """Talk until the end of input or `/quit`; returns the exit code."""
@@ -88,12 +91,12 @@ class LineMode:
                 continue
             except UnicodeDecodeError as error:
                 self.line(f"Standard input is not UTF-8 text (byte {error.start}); nothing was sent")
-                return 4
+                return INPUT
             if text.strip():
                 self._guarded(text)
         if self.interactive:
             self.write("\n")
-        return 3 if self.failed and not self.interactive else 0
+        return DONE if self.interactive else self.code
 
     def line(self, text: str) -> None:
         """One line for the person; foreign text in it is made harmless."""
@@ -142,14 +145,16 @@ class LineMode:
     def _guarded(self, text: str) -> None:
         from tui.plain_commands import handle
 
+        command = text.startswith("/") and not text.startswith("//")
         try:
-            if text.startswith("/") and not text.startswith("//"):
+            if command:
                 handle(self, text)
             else:
-                self.failed = False
+                self.code = DONE
                 self.follow(self.session.send(self._expanded(text.removeprefix("/")), tier=self.tier))
         except (AgentError, BackendError, MemoryRoomError) as error:
-            self.failed = True
+            if not (command and isinstance(error, SLIPS)):  # a slip is told, as an unknown command is, and forgiven
+                self.code = code_of(error)
             self.line(f"! {one_line(str(error))}")
 
     def _expanded(self, text: str) -> str:
@@ -179,7 +184,7 @@ class LineMode:
 
     def _stopped(self, event: Stopped) -> None:
         if event.problem:
-            self.failed = True
+            self.code = ENGINE
             self.line(f"! {one_line(event.problem)}")
         kept = "what was written is kept; /continue finishes it" if event.replies else "nothing was written"
         self.line(f"[stopped: {kept}]")

@@ -100,7 +100,7 @@ def _undo(mode: LineMode, argument: str) -> None:
 
 
 def _export(mode: LineMode, argument: str) -> None:
-    from agent.paths import write_atomically
+    from agent.paths import write_where_told
 
     first, _, rest = argument.partition(" ")
     kind = first if first in ("json", "markdown") else ""
@@ -112,7 +112,7 @@ def _export(mode: LineMode, argument: str) -> None:
     target = Path(name).expanduser()
     if target.exists():
         raise TurnError(f"{target} is there already; say another name")
-    write_atomically(target, text)
+    write_where_told(target, text)
     mode.line(f"[written to {target}]")
 
 

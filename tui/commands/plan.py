@@ -81,14 +81,14 @@ def plan(models: tuple[str, ...], **options: Any) -> None:
 
 
 def _write_levels(output: Path | None) -> None:
-    from agent.paths import write_atomically
+    from agent.paths import write_where_told
     from backends.plan.levels import guide
 
     if output == Path("-"):
         click.echo(guide(), nl=False)
         return
     target = (output or Path("hardware_levels.md")).absolute()
-    write_atomically(target, guide())
+    write_where_told(target, guide())
     click.echo(f"Written: {target}")
 
 

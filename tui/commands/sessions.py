@@ -103,13 +103,13 @@ def show(id: str) -> None:
 @click.option("--output", "-o", type=click.Path(path_type=Path), default=None, help="File; standard output otherwise.")
 def export(id: str, form: str, output: Path | None) -> None:
     """Write a conversation with its provenance; JSON holds every branch and token."""
-    from agent.paths import write_atomically
+    from agent.paths import write_where_told
     from tui.render.harmless import harmless
 
     with _open() as fovea:
         text = fovea.session(id).export("json" if form == "json" else "markdown")
     if output is not None:
-        write_atomically(output, text)
+        write_where_told(output, text)
     else:
         # JSON keeps its exact text: control characters are escaped in it already.
         click.echo(text if form == "json" and not sys.stdout.isatty() else harmless(text), nl=False)

@@ -77,3 +77,22 @@ def test_the_log_is_private(fovea, home):
     for name in ("fovea.log", "conversations.sqlite"):
         assert (home / "data" / name).stat().st_mode & 0o777 == 0o600
     assert (home / "data").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("arguments", "streams", "code"),
+    [
+        ("--version", ">&-", 0),
+        ("sessions list", ">&- 2>&- <&-", 0),
+        ("ask", "<&-", 4),
+        ("chat --plain", "<&- >&-", 0),
+        ("--version", ">/dev/full", 1),
+        ("settings list", ">/dev/full", 1),
+    ],
+)
+def test_closed_and_full_streams_are_no_fault(home, arguments, streams, code):
+    line = f'"{sys.executable}" -m tui.main {arguments} {streams}'
+    done = subprocess.run(["/bin/sh", "-c", line], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code and "Traceback" not in done.stderr and "inside" not in done.stderr
+    if "full" in streams:
+        assert done.stderr == "fovea: standard output cannot be written: No space left on device\n"

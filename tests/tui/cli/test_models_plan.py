@@ -142,3 +142,9 @@ def test_a_plan_says_what_a_folder_still_needs(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("backends.transformers_engine.formats.find_spec", lambda name: None)
     made = folder(tmp_path / "model", quantization_config={"quant_method": "gptq", "bits": 4})
     assert "cannot be loaded yet: GPTQ needs gptqmodel and optimum" in run(made).output
+
+
+def test_the_guide_makes_no_folders(fovea, home):
+    target = home / "slip" / "levels.md"
+    code, _, err = fovea("plan", "--levels", "--output", str(target))
+    assert code == 1 and "there is no folder" in err and not target.parent.exists()

@@ -36,6 +36,15 @@ def talk(home):
     return call
 
 
+def test_a_slip_is_no_fault_of_the_engine(talk):
+    out = talk("Hello", "/pick 99", "/several 999", "/nonsense", "/rename", scripts=("Hi.",), interactive=False)
+    assert out.count("! ") == 4 and talk.code == 0
+    talk("Hello", "/pick 99", scripts=(Script("a b", fail_after=1),), interactive=False)
+    assert talk.code == 3, "a slip does not hide what became of the message"
+    talk("word " * 5000, interactive=False)
+    assert talk.code == 4
+
+
 def test_a_conversation(talk):
     out = talk("Do penguins fly?", "/closer", "/quit", scripts=("No.", "They swim."))
     assert "No.\n[pocket · 4-bit" in out and "They swim.\n[pocket · 8-bit" in out
