@@ -87,7 +87,7 @@ def test_the_log_is_private(fovea, home):
         ("ask", "<&-", 4),
         ("chat --plain", "<&- >&-", 0),
         ("--version", ">/dev/full", 1),
-        ("settings list", ">/dev/full", 1),
+        ("settings show", ">/dev/full", 1),
     ],
 )
 def test_closed_and_full_streams_are_no_fault(home, arguments, streams, code):
