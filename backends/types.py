@@ -136,8 +136,9 @@ class Message:
     role: str
     content: str
     tokens: tuple[int, ...] = ()
-    """The very tokens of a reply this model wrote earlier (``Step.token`` of its steps, without the ending token): they
-    are in the cache, while tokenizing the text again may give others and cost a prefill. Only for the same model."""
+    """Tokens that stand for ``content`` instead of what tokenizing it gives (llama.cpp tiers; only for the same model):
+    those of a reply it wrote earlier, without the ending token, are in the cache as they are. Conversations leave this
+    empty and send text: where tokenizing it again gives other tokens, the rest is read again from there on."""
 
 
 @dataclass(frozen=True, slots=True)
