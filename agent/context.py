@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.errors import PromptTooLongError
+from agent.lengths import Lengths
 from agent.values import Node, Passage
 from backends.types import Message
 from memory.safety import as_quotation, one_line
@@ -63,6 +64,7 @@ def pack(
     count: Count,
     room: Room,
     window: int | None = None,
+    lengths: Lengths | None = None,
 ) -> Packed:
     """The messages to send for a path that ends in a message of the person.
 
@@ -74,12 +76,14 @@ def pack(
         count: Counts prompt tokens.
         room: The context and what is kept free of it.
         window: Node the last prompt started with.
+        lengths: Tokens of single messages that are known already, for the search of the oldest one that fits.
 
     Raises:
         PromptTooLongError: The newest message does not fit even alone.
     """
     folded, rest = _split_at_summary(nodes)
     wanted = [p for p in passages if p.enabled]
+    exactly, count = count, _remembering(count)
     kept = list(wanted)
     starts = [i for i, node in enumerate(rest) if node.role == "user"] or [0]
     head = _system_that_fits(system, notes, folded, count, room)
@@ -95,7 +99,8 @@ def pack(
             f"The message is too long: {alone} tokens with the system prompt, but the context has room for "
             f"{room.limit} ({room.ctx} less {room.reserved} for the reply). Shorten it, or set a larger engine.ctx"
         )
-    start = _first_that_fits(starts, build, count, room, _position(rest, starts, window))
+    lengths = lengths or Lengths(exactly)
+    start = _first_that_fits(starts, build, count, room, _position(rest, starts, window), lengths, rest)
     messages = build(start)
     return Packed(
         messages=messages,
@@ -119,7 +124,13 @@ def with_passages(question: str, passages: Sequence[Passage]) -> str:
 
 
 def _first_that_fits(
-    starts: Sequence[int], build: Callable[[int], tuple[Message, ...]], count: Count, room: Room, at: int
+    starts: Sequence[int],
+    build: Callable[[int], tuple[Message, ...]],
+    count: Count,
+    room: Room,
+    at: int,
+    lengths: Lengths,
+    nodes: Sequence[Node],
 ) -> int:
     """The start to use: the one of the last prompt while it fits, else one that leaves a quarter free again.
 
@@ -128,14 +139,32 @@ def _first_that_fits(
     messages = build(starts[at])
     if _may_fit(messages, room) and count(messages) <= room.limit:
         return starts[at]
-    # Towards the oldest in growing steps, then halves: of a conversation of thousands of messages only about as much is
-    # counted as fits.
-    last, width = len(starts) - 1, 1
-    while last - width > at and count(build(starts[last - width])) <= room.limit:
-        width *= 2
-    low = max(at, last - width) + 1
     comfortable = room.limit - room.limit // 4
-    return starts[_first(low, last, lambda position: count(build(starts[position])) <= comfortable)]
+    # From the newest message back, by the lengths of single messages: of a conversation of thousands of messages only
+    # as much is counted as fits, each message once.
+    position, total = len(starts) - 1, count(build(starts[-1]))
+    while position > at + 1:
+        total += sum(lengths.of(nodes[i].text) for i in range(starts[position - 1], starts[position]) if nodes[i].text)
+        if total > comfortable:
+            break
+        position -= 1
+    # Lengths do not add up exactly: the prompt itself decides.
+    while position < len(starts) - 1 and count(build(starts[position])) > comfortable:
+        position += 1
+    return starts[position]
+
+
+def _remembering(count: Count) -> Count:
+    """``count``, asked once for the same messages."""
+    known: dict[tuple[Message, ...], int] = {}
+
+    def counted(messages: Sequence[Message]) -> int:
+        key = tuple(messages)
+        if key not in known:
+            known[key] = count(key)
+        return known[key]
+
+    return counted
 
 
 def _first(low: int, high: int, fits: Callable[[int], bool]) -> int:

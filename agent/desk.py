@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent import roles
+from agent.lengths import Lengths
 from agent.oversight import Overseer, Situation
 from agent.recall import Memory
 from agent.settings import PolicySettings, Settings
@@ -65,6 +66,14 @@ class Desk:
     """Loads the ladder when needed; blocking."""
     loaded: Callable[[], LadderStatus | None]
     """The ladder if it is loaded already."""
+    _lengths: tuple[tuple[str, Engine], Lengths] | None = None
+
+    def lengths(self) -> Lengths:
+        """What is known of the lengths of messages in the model in use."""
+        used = self.model, self.engine
+        if self._lengths is None or self._lengths[0] != used:
+            self._lengths = used, Lengths(self.engine.count)
+        return self._lengths[1]
 
     def speaking_tier(self, ladder: LadderStatus) -> str:
         """See ``agent.roles.speaking``."""

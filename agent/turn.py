@@ -347,6 +347,7 @@ def pack_prompt(
         count=desk.engine.count,
         room=Room.for_reply(ladder.ctx, settings.sampling.max_tokens, n),
         window=state.window,
+        lengths=desk.lengths(),
     )
 
 

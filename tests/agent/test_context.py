@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from agent.context import Packed, Room, pack
+from agent.lengths import Lengths
 from agent.values import Node, Status
 from backends.types import Message
 
@@ -63,3 +64,23 @@ def test_after_a_summary_the_oldest_own_words_give_way_and_it_is_said() -> None:
     assert "are only in the summary" in system
     assert "- the newest question" in system and "message 1\n" not in system
     assert found.prompt_tokens <= 300
+
+
+def test_each_message_is_counted_once_for_the_search_and_not_again_by_the_next_one() -> None:
+    calls: list[int] = []
+    words = Counter()
+
+    def count(messages: Sequence[Message]) -> int:
+        calls.append(len(messages))
+        return words(messages)
+
+    def go(lengths: Lengths) -> Packed:
+        room = Room(500, 100)
+        return pack(talk(801), system="be kind", notes="", passages=(), count=count, room=room, lengths=lengths)
+
+    lengths = Lengths(count)
+    first = go(lengths)
+    assert sum(size > 5 for size in calls) <= 2, "the whole prompt: does it fit, and the one that does"
+    calls.clear()
+    assert go(lengths) == first
+    assert len(calls) <= 3
