@@ -11,7 +11,21 @@ from dataclasses import replace
 from backends.ladder import Ladder
 from backends.types import FOUR, SIXTEEN, Decoder, Done, Event, Gate, Message, Request, Sampling, Step, Why
 
-ASK = Request((Message("user", "The eye sees"),), FOUR, high=SIXTEEN, max_tokens=32)
+QUESTIONS = (
+    "The eye sees",
+    "Who was the king?",
+    "Tell me about the sea.",
+    "Where is the old church?",
+    "Write a story.",
+)
+"""Whether the tiers differ on one question depends on the processor; on all of these they never agree."""
+
+
+def asked(question: str) -> Request:
+    return Request((Message("user", question),), FOUR, high=SIXTEEN, max_tokens=48)
+
+
+ASK = asked(QUESTIONS[1])
 
 
 def play(ladder: Ladder, request: Request) -> tuple[list[Step], Done]:
@@ -33,8 +47,15 @@ class DecoderContract:
         low, _ = play(ladder, ASK)
         again, done = play(ladder, ASK)
         assert tokens(low) == tokens(again) and done.usage.cached_tokens > 0
-        high, _ = play(ladder, replace(ASK, tier=SIXTEEN, high=""))
-        assert tokens(low) != tokens(high), "nf4 must differ somewhere for the other tests to mean anything"
+        assert self.forked(ladder), "the tiers must differ somewhere for the other tests to mean anything"
+
+    def forked(self, ladder: Ladder) -> Request | None:
+        """A question on which the tiers differ."""
+        for question in QUESTIONS:
+            ask = replace(asked(question), high="")
+            if tokens(play(ladder, ask)[0]) != tokens(play(ladder, replace(ask, tier=SIXTEEN))[0]):
+                return asked(question)
+        return None
 
     def test_speculative_is_the_high_tiers_own_text(self, ladder: Ladder) -> None:
         exact, _ = play(ladder, replace(ASK, tier=SIXTEEN, high=""))
@@ -43,11 +64,13 @@ class DecoderContract:
         assert done.decoder is Decoder.SPECULATIVE and 0 < done.usage.high_steps < len(steps)
 
     def test_a_gate_that_always_fires_is_the_high_tiers_own_text(self, ladder: Ladder) -> None:
-        exact, _ = play(ladder, replace(ASK, tier=SIXTEEN, high=""))
-        steps, _ = play(ladder, replace(ASK, decoder=Decoder.GATED, gate=Gate(threshold=0.0)))
-        assert tokens(steps) == tokens(exact)
-        assert {step.why for step in steps} <= {Why.CONFIRMED, Why.OVERRULED}
-        assert Why.OVERRULED in {step.why for step in steps}
+        reasons = set()
+        for ask in map(asked, QUESTIONS):
+            exact, _ = play(ladder, replace(ask, tier=SIXTEEN, high=""))
+            steps, _ = play(ladder, replace(ask, decoder=Decoder.GATED, gate=Gate(threshold=0.0)))
+            assert tokens(steps) == tokens(exact)
+            reasons |= {step.why for step in steps}
+        assert reasons == {Why.CONFIRMED, Why.OVERRULED}
 
     def test_a_gate_that_never_fires_is_the_low_tiers_own_text(self, ladder: Ladder) -> None:
         low, _ = play(ladder, replace(ASK, high=""))
@@ -78,12 +101,14 @@ class DecoderContract:
             assert [row[0], *tokens(rest)] == row
 
     def test_the_fork_map_marks_where_the_high_tier_differs(self, ladder: Ladder) -> None:
-        low, _ = play(ladder, replace(ASK, high=""))
-        exact, _ = play(ladder, replace(ASK, tier=SIXTEEN, high=""))
-        forks = ladder.score(ASK.messages, tokens(low), SIXTEEN, against=FOUR)
+        ask = self.forked(ladder)
+        assert ask is not None
+        low, _ = play(ladder, replace(ask, high=""))
+        exact, _ = play(ladder, replace(ask, tier=SIXTEEN, high=""))
+        forks = ladder.score(ask.messages, tokens(low), SIXTEEN, against=FOUR)
         first = next(i for i, (a, b) in enumerate(zip(low, exact, strict=False)) if a.token != b.token)
         assert min(forks.forks()) == first
         assert forks.judgements[first].best == exact[first].token
         assert all(judgement.kl >= 0 for judgement in forks.judgements)
-        own = ladder.score(ASK.messages, tokens(exact), SIXTEEN)
+        own = ladder.score(ask.messages, tokens(exact), SIXTEEN)
         assert own.forks() == []

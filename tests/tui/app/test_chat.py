@@ -170,7 +170,6 @@ async def test_steering_stops_the_reply_also_while_completions_are_open(opened: 
         await driver.type("/")
         await driver.until(lambda: driver.chat.prompt.completing)
         await driver.chat.submit("")
-        assert not driver.chat.prompt.completing
         await driver.until(lambda: driver.texts[-1] == "Shorter.")
         assert driver.chat.session.path()[1].status is Status.STOPPED
 
