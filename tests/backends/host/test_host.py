@@ -234,10 +234,11 @@ def test_requests_from_two_threads_wait_for_their_turn(shared):
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from backends.host import EngineHost
 from backends.types import *
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` would be inherited
 host = EngineHost()
 host.load(LadderSpec((TierSpec("4-bit", Path(sys.argv[1])),), ctx=1024, threads=2))
 print(host.pid, flush=True)
