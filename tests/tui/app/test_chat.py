@@ -24,6 +24,12 @@ def slowly(seconds: float) -> None:
         threading.Event().wait(0.003)
 
 
+def slower(seconds: float) -> None:
+    """Ten seconds for a whole reply, so that it is still going on after some keys on a busy machine."""
+    if seconds:
+        threading.Event().wait(0.02)
+
+
 async def test_the_first_screen_is_there_before_the_model(opened: Open) -> None:
     async with opened(ready=False) as driver:
         await driver.until(lambda: driver.chat.query(Welcome))
@@ -143,7 +149,7 @@ async def test_stop_works_while_the_prompt_is_read(opened: Open) -> None:
 
 
 async def test_a_waiting_message_steers_the_reply(opened: Open) -> None:
-    async with opened([Script(LONG, token_s=1), "Shorter."], wait=slowly) as driver:
+    async with opened([Script(LONG, token_s=1), "Shorter."], wait=slower) as driver:
         await driver.type("Talk")
         await driver.press("enter")
         await driver.until(lambda: driver.chat.live and driver.chat.live.tokens > 5)
@@ -161,7 +167,7 @@ async def test_a_waiting_message_steers_the_reply(opened: Open) -> None:
 
 
 async def test_steering_stops_the_reply_also_while_completions_are_open(opened: Open) -> None:
-    async with opened([Script(LONG, token_s=1), "Shorter."], wait=slowly) as driver:
+    async with opened([Script(LONG, token_s=1), "Shorter."], wait=slower) as driver:
         await driver.type("Talk")
         await driver.press("enter")
         await driver.until(lambda: driver.chat.live and driver.chat.live.tokens > 5)
@@ -335,7 +341,7 @@ async def test_copying_a_reply_and_a_code_block(opened: Open) -> None:
 
 
 async def test_the_view_stays_where_the_person_reads(opened: Open) -> None:
-    async with opened(["\n\n".join(f"line {i}" for i in range(60)), Script(LONG, token_s=1)], wait=slowly) as driver:
+    async with opened(["\n\n".join(f"line {i}" for i in range(60)), Script(LONG, token_s=1)], wait=slower) as driver:
         await driver.ask("long")
         transcript = driver.chat.transcript
         assert transcript.at_bottom
