@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from agent.calibrate.collect import gated_densities
+from agent.calibrate.collect import densities, gated_replies
 from agent.calibrate.fit import Fitted
 from agent.calibrate.prompts import Prompt
 from agent.density.model import Scores
@@ -44,10 +44,8 @@ def with_budgets(
             progress((done + share) / len(PASSES))
 
         gate = Gate(interpolated(fitted.thresholds, budget), dict(fitted.weights))
-        replies = gated_densities(
-            engine, prompts, low, high, gate, tokens=tokens, sampling=sampling, progress=told
-        )  # fmt: skip
-        fitted = with_thresholds(fitted, replies, least, most)
+        replies = gated_replies(engine, prompts, low, high, gate, tokens=tokens, sampling=sampling, progress=told)
+        fitted = with_thresholds(fitted, densities(replies), least, most)
     return fitted
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,42 +88,7 @@ def examples(
     return found
 
 
-def spent_for_real(
-    engine: Engine,
-    prompts: Sequence[Prompt],
-    low: str,
-    high: str,
-    gate: Gate,
-    *,
-    tokens: int,
-    sampling: Sampling,
-) -> float:
-    """Share of tokens at the high tier when gated replies are really written (0..1)."""
-    usages = [reply.done.usage for reply in _gated(engine, prompts, low, high, gate, tokens=tokens, sampling=sampling)]
-    return sum(usage.high_tokens for usage in usages) / max(sum(usage.completion_tokens for usage in usages), 1)
-
-
-def gated_densities(
-    engine: Engine,
-    prompts: Sequence[Prompt],
-    low: str,
-    high: str,
-    gate: Gate,
-    *,
-    tokens: int,
-    sampling: Sampling,
-    progress: Progress = lambda share: None,
-) -> list[Scores]:
-    """Densities of the tokens of gated replies, one array per reply.
-
-    Thresholds are set by these: text that the high tier mends here and there goes on otherwise than the low tier's own,
-    which falls into repetitions it does not doubt, and a threshold set by that would spend too much.
-    """
-    replies = _gated(engine, prompts, low, high, gate, tokens=tokens, sampling=sampling, progress=progress)
-    return [np.asarray([step.density for step in reply.steps]) for reply in replies]
-
-
-def _gated(
+def gated_replies(
     engine: Engine,
     prompts: Sequence[Prompt],
     low: str,
@@ -134,12 +99,23 @@ def _gated(
     sampling: Sampling,
     progress: Progress = lambda share: None,
 ) -> Iterator[Reply]:
-    """Gated replies to all prompts that fit."""
+    """Gated replies to all prompts that fit, really written. Raises BackendError."""
     for at, prompt in enumerate(prompts):
         progress(at / len(prompts))
         if fits(engine, prompt, tokens):
             yield write(engine, gated_request(engine, prompt, low, high, gate, tokens, sampling))
     progress(1.0)
+
+
+def spent(replies: Iterable[Reply]) -> float:
+    """Share of their tokens that the high tier took (0..1)."""
+    usages = [reply.done.usage for reply in replies]
+    return sum(usage.high_tokens for usage in usages) / max(sum(usage.completion_tokens for usage in usages), 1)
+
+
+def densities(replies: Iterable[Reply]) -> list[Scores]:
+    """Densities of their tokens, one array ``[tokens]`` per reply."""
+    return [np.asarray([step.density for step in reply.steps]) for reply in replies]
 
 
 def gated_request(

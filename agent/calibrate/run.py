@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from agent.calibrate.budgets import with_budgets
-from agent.calibrate.collect import examples, spent_for_real
+from agent.calibrate.collect import examples, gated_replies, spent
 from agent.calibrate.fit import fit_density
 from agent.calibrate.prompts import ENOUGH, Prompt, split
 from agent.density.calibration import Calibration, file_key
@@ -109,9 +109,10 @@ def _checked(
     real: dict[str, float] = {}
     for at, budget in enumerate(budgets):
         progress("gated replies to held-out prompts", at / len(budgets))
-        real[f"{budget:.0%}"] = spent_for_real(
+        replies = gated_replies(
             engine, prompts, order.low, order.high, found.gate(budget), tokens=order.tokens, sampling=order.sampling
         )
+        real[f"{budget:.0%}"] = spent(replies)
     progress("gated replies to held-out prompts", 1.0)
     return replace(found, held_out=replace(found.held_out, spent=real, ran=True)) if found.held_out else found
 

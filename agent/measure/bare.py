@@ -109,9 +109,7 @@ class BareLoop:
             batch.seq_id[i][0] = 0
             batch.logits[i] = 0
         batch.logits[len(tokens) - 1] = int(last)
-        batch.n_tokens = len(tokens)
-        if self._lib.llama_decode(self._context, batch) != 0:
-            raise BackendError("llama.cpp failed to compute a step in the bare loop")
+        self._compute(len(tokens))
         self._length += len(tokens)
 
     def _feed_each(self, tokens: Sequence[int]) -> None:
@@ -123,10 +121,13 @@ class BareLoop:
             batch.n_seq_id[seq] = 1
             batch.seq_id[seq][0] = seq
             batch.logits[seq] = 1
-        batch.n_tokens = len(tokens)
-        if self._lib.llama_decode(self._context, batch) != 0:
-            raise BackendError("llama.cpp failed to compute a step in the bare loop")
+        self._compute(len(tokens))
         self._length += 1
+
+    def _compute(self, count: int) -> None:
+        self._batch.n_tokens = count
+        if self._lib.llama_decode(self._context, self._batch) != 0:
+            raise BackendError("llama.cpp failed to compute a step in the bare loop")
 
     def _logits(self, rows: int = 0) -> Any:
         """Of the last token, shape ``[n_vocab]``; with ``rows``, of that many sequences, ``[rows, n_vocab]``."""

@@ -103,6 +103,6 @@ def _save(model: Any, folder: Path) -> None:
     """Save the weights; what transformers raises becomes a LoadError."""
     try:
         model.save_pretrained(folder, safe_serialization=True)
-    except (RuntimeError, NotImplementedError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise LoadError(f"transformers could not save the quantized model: {first[:200]}") from error

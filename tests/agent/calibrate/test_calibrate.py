@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agent.calibrate.collect import beginning, examples, spent_for_real
+from agent.calibrate.collect import beginning, examples, gated_replies, spent
 from agent.calibrate.picks import ENOUGH, FEATURES, fit_picks, preference
 from agent.calibrate.prompts import Prompt, from_conversations, from_file, split
 from agent.calibrate.run import Order, calibrate, uncalibrated, with_picks
@@ -108,8 +108,8 @@ def test_a_calibration_spends_its_budget_on_prompts_it_has_not_seen(engine):
     assert set(found.weights) >= {"bias", "margin"}
     assert found.held_out.ran and found.held_out.forks > 0
     # A toy model of 24 letters repeats itself: few distinct densities, so wider than the 2 points real models keep.
-    for name, spent in found.held_out.spent.items():
-        assert spent == pytest.approx(float(name.rstrip("%")) / 100, abs=0.08)
+    for name, share in found.held_out.spent.items():
+        assert share == pytest.approx(float(name.rstrip("%")) / 100, abs=0.08)
     assert found.held_out.caught["20%"][0] > 0.3
     assert found.mismatch(engine.status(), "4-bit", "16-bit") == ""
     (engine.status().tiers[0].path).write_bytes(b"another model")
@@ -140,12 +140,11 @@ def test_a_reply_begins_as_it_is_told_and_only_what_was_written_is_judged(engine
 
 
 def test_an_open_gate_spends_everything_and_a_closed_one_the_first_tokens(engine):
+    gates = [Gate(at, max_pending=1000) for at in (0.0, 1.01)]
     spend = [
-        spent_for_real(
-            engine, asked(4), "4-bit", "16-bit", Gate(at, max_pending=1000), tokens=20, sampling=Sampling()
-        )
-        for at in (0.0, 1.01)
-    ]  # fmt: skip
+        spent(gated_replies(engine, asked(4), "4-bit", "16-bit", gate, tokens=20, sampling=Sampling()))
+        for gate in gates
+    ]
     assert spend[0] == 1.0
     assert 0 < spend[1] <= 0.1
 

@@ -6,7 +6,7 @@ from textual import events
 
 from agent.values import Status
 from backends.scripted import Script, ScriptedEngine
-from tests.tui.app.conftest import Open
+from tests.tui.app.conftest import Driver, Open
 from tui.app.widgets.group import ReplyGroup
 from tui.app.widgets.queue import Queue
 from tui.app.widgets.reply import Reply
@@ -148,13 +148,18 @@ async def test_stop_works_while_the_prompt_is_read(opened: Open) -> None:
         assert driver.texts == ["Talk"]
 
 
+async def be_brief(driver: Driver) -> None:
+    """A reply is being written, and a message waits."""
+    await driver.type("Talk")
+    await driver.press("enter")
+    await driver.until(lambda: driver.chat.live and driver.chat.live.tokens > 5)
+    await driver.type("Be brief")
+    await driver.press("enter")
+
+
 async def test_a_waiting_message_steers_the_reply(opened: Open) -> None:
     async with opened([Script(LONG, token_s=1), "Shorter."], wait=slower) as driver:
-        await driver.type("Talk")
-        await driver.press("enter")
-        await driver.until(lambda: driver.chat.live and driver.chat.live.tokens > 5)
-        await driver.type("Be brief")
-        await driver.press("enter")
+        await be_brief(driver)
         assert "Enter alone stops the reply and sends it now" in driver.shown()
         await driver.press("enter")
         await driver.until(lambda: driver.texts[-1] == "Shorter.")
@@ -168,14 +173,12 @@ async def test_a_waiting_message_steers_the_reply(opened: Open) -> None:
 
 async def test_steering_stops_the_reply_also_while_completions_are_open(opened: Open) -> None:
     async with opened([Script(LONG, token_s=1), "Shorter."], wait=slower) as driver:
-        await driver.type("Talk")
-        await driver.press("enter")
-        await driver.until(lambda: driver.chat.live and driver.chat.live.tokens > 5)
-        await driver.type("Be brief")
-        await driver.press("enter")
+        await be_brief(driver)
         await driver.type("/")
         await driver.until(lambda: driver.chat.prompt.completing)
+        await driver.pilot.pause()
         await driver.chat.submit("")
+        assert not driver.chat.prompt.completing
         await driver.until(lambda: driver.texts[-1] == "Shorter.")
         assert driver.chat.session.path()[1].status is Status.STOPPED
 

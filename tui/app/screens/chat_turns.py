@@ -39,7 +39,7 @@ class TurnsMixin(ChatBase):
     # -- starting -----------------------------------------------------------------------------------------------------
 
     async def submit(self, text: str, *, passages_off: Collection[str] = ()) -> None:
-        """Send a message; while the model is busy it waits in the queue."""
+        """Send a message; while the model is busy it waits in the queue. Where nothing can be saved it stays typed."""
         if not text.strip():
             if self.waiting and self.busy:
                 self.steer()
@@ -49,7 +49,7 @@ class TurnsMixin(ChatBase):
             return
         if self.fovea.read_only:
             self.tell(f"Read only: {self.fovea.why_read_only}", problem=True)
-            self.prompt.give_back(text)
+            self.prompt.give_back(f"/{text}" if text.startswith("/") else text)  # as it was typed: else a command
             return
         self.prompt.past.add(text)
         if self.busy or (self.waiting and self.held):
