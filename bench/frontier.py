@@ -3,12 +3,14 @@
     python -m bench.frontier replies --out build/frontier
     python -m bench.frontier prose --out build/frontier
     python -m bench.frontier padded --out build/frontier
+    python -m bench.frontier padded-bf16 --out build/frontier
     python -m bench.frontier tables --out build/frontier
 
 ``replies``: the built-in model, every policy, replies as long as it makes them, and texts (``--texts``) read at both
 tiers. ``prose``: 96 tokens to each prompt, whatever the model would do; the density fitted here serves the next run.
-``padded``: the same prompts at the cost of a model of 0.6 billion weights, for times. ``tables`` writes what these left
-in the folder into the page. The machine should do nothing else meanwhile.
+``padded``: the same prompts at the cost of a model of 0.6 billion weights, for times. ``padded-bf16``: that model with
+its weights rounded to bfloat16, which is how most models are published. ``tables`` writes what these left in the folder
+into the page. The machine should do nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ IMAGES = ROOT / "docs" / "images"
 PROMPTS = "bench/prompts/prompts.jsonl"
 TIERS = "4-bit,8-bit,16-bit"
 TOKENS = "96"
+RUNS = ("replies", "prose", "padded", "padded-bf16")
+FILES = {"padded": "F16", "padded-bf16": "BF16"}
+"""Type of the 16-bit weights of each run on a padded model."""
 
 
 def command(run: str, arguments: argparse.Namespace) -> list[str]:
@@ -53,7 +58,7 @@ def command(run: str, arguments: argparse.Namespace) -> list[str]:
             "read-high,gated,own-cache,speculative",
             *threads,
         ]
-    model = str(arguments.padded or out / f"pocket-{arguments.target}-F16.gguf")
+    model = str(arguments.padded or out / f"pocket-{arguments.target}-{FILES[run]}.gguf")
     kinds = ["--kinds", "gated,speculative", "--most", str(arguments.most), "--calibration", str(out / "prose.density")]
     return ["--model", model, *endless, *kinds, *threads]
 
@@ -61,8 +66,8 @@ def command(run: str, arguments: argparse.Namespace) -> list[str]:
 def run(name: str, arguments: argparse.Namespace) -> None:
     """One run, its report and its plot."""
     out: Path = arguments.out
-    if name == "padded" and not arguments.padded:
-        _pad(arguments.target, out / f"pocket-{arguments.target}-F16.gguf")
+    if name in FILES and not arguments.padded:
+        _pad(arguments.target, out, FILES[name])
     options = command(name, arguments)
     results = ["--json", str(out / f"{name}.json"), "--plot", str(out / f"{name}.png")]
     (out / f"{name}.command").write_text(shlex.join(["fovea", "bench", "frontier", *options]) + "\n", "utf-8")
@@ -73,10 +78,18 @@ def run(name: str, arguments: argparse.Namespace) -> None:
         _keep_density(out / "prose.json", out / "prose.density")
 
 
-def _pad(target: str, path: Path) -> None:
+def _pad(target: str, out: Path, kind: str) -> None:
+    """Make the padded file, where it is not there yet."""
+    path = out / f"pocket-{target}-F16.gguf"
     if not path.is_file():
         pad = [sys.executable, "-m", "bench.pad_model", "--target", target, "--out", str(path)]
         subprocess.run(pad, cwd=ROOT, check=True)
+    other = out / f"pocket-{target}-{kind}.gguf"
+    if not other.is_file():
+        fovea = str(Path(sys.executable).with_name("fovea"))
+        subprocess.run(
+            [fovea, "models", "quantize", str(path), "--to", kind.lower(), "--output", str(other)], cwd=ROOT, check=True
+        )
 
 
 def _keep_density(report: Path, path: Path) -> None:
@@ -101,7 +114,7 @@ def _keep_density(report: Path, path: Path) -> None:
 def tables(out: Path) -> None:
     """Write the tables of all runs in the folder into the page, and copy the plots."""
     page = PAGE.read_text("utf-8")
-    for name in ("replies", "prose", "padded"):
+    for name in RUNS:
         report = out / f"{name}.json"
         if not report.is_file():
             continue
@@ -136,12 +149,12 @@ def filled(page: str, name: str, content: str) -> str:
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("replies", "prose", "padded", "tables"))
+    parser.add_argument("part", choices=(*RUNS, "tables"))
     parser.add_argument("--out", type=Path, default=Path("build/frontier"))
     parser.add_argument("--texts", type=Path, help="texts for the first run: paragraphs no model here was trained on")
     parser.add_argument("--padded", type=Path, help="a 16-bit file made by bench.pad_model; otherwise it is made")
     parser.add_argument("--target", default="0.6b", help="size of the padded model (default %(default)s)")
-    parser.add_argument("--most", type=int, default=12, help="prompts of the padded run (default %(default)s)")
+    parser.add_argument("--most", type=int, default=12, help="prompts of the padded runs (default %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="compute threads (0: chosen by measurement)")
     arguments = parser.parse_args()
     arguments.out = arguments.out.resolve()

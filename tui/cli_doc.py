@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator
 
 import click
@@ -65,7 +66,7 @@ def _command(command: click.Command, context: click.Context, level: int) -> Iter
     yield f"```\n{context.command_path} {usage}\n```\n"
     text = (command.help or "").split("\f")[0].strip()
     if text:
-        yield "\n".join(line.strip() for line in text.splitlines()) + "\n"
+        yield "\n\n".join(_paragraph(part) for part in text.split("\n\n")) + "\n"
     rows = [record for p in command.params if isinstance(p, click.Option) and (record := p.get_help_record(context))]
     if rows:
         yield "| option | meaning |\n|---|---|"
@@ -77,6 +78,14 @@ def _command(command: click.Command, context: click.Context, level: int) -> Iter
             inner = command.get_command(context, name)
             if inner is not None and not inner.hidden:
                 yield from _command(inner, click.Context(inner, info_name=name, parent=context), level + 1)
+
+
+def _paragraph(text: str) -> str:
+    """A paragraph of a help text; one that click must not wrap (it begins with a backspace) is set as it stands."""
+    first, *rest = text.splitlines()
+    if first.strip(" ") == "\b":
+        return "\n".join(["```", textwrap.dedent("\n".join(rest)), "```"])
+    return "\n".join(line.strip() for line in [first, *rest])
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ BUDGETS = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30, 0.50)
 """Shares a calibration stores thresholds for; others are interpolated."""
 NEVER = 1.01
 """A density can not reach this."""
-DRAFT_DOUBT = 0.2
+DRAFT_DOUBT = 0.1
 """Density at which a speculative draft ends, whatever the budget: one more draft then costs more (a step of the low
-tier and a column of the high tier's) than the chance that it is right saves. Where 4 bits cost a third of 16, anything
-from 0.15 to 0.25 gives the same speed within 1 % (docs/precision.md)."""
-DEFAULT_DRAFT_DOUBT = 0.07
-"""The same for the default rule, whose densities are too low by a factor of about three at such margins."""
+tier and a column of the high tier's) than the chance that it is right saves. Where 4 bits cost two fifths of 16,
+anything from 0.05 to 0.15 gives the same speed within 1 %, and 0.2 loses 2 % (docs/precision.md)."""
+DEFAULT_DRAFT_DOUBT = 5e-5
+"""The same for the default rule: a margin of half a nat, where the rule's densities are far too low to be taken for
+chances (they need only be in the right order). From 0.4 to 0.7 nats the speed is the same within 1 %."""
 DEFAULT_THRESHOLDS = ((0.02, 0.4), (0.05, 0.27), (0.1, 0.12), (0.2, 0.02), (0.3, 0.005))
 """(budget, threshold) of the default rule, from margins of a Q4_K_M model (docs/precision.md). Only a start: the
 controller finds what a model really needs."""

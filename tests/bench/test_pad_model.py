@@ -31,7 +31,7 @@ def logits(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("hidden", [0, 1024])
-@pytest.mark.parametrize("kind", [None, "MOSTLY_Q8_0", "MOSTLY_Q4_K_M"])
+@pytest.mark.parametrize("kind", [None, "MOSTLY_BF16", "MOSTLY_Q8_0", "MOSTLY_Q4_K_M"])
 def test_wider_says_the_same_at_every_tier(small: Path, tmp_path: Path, kind: str | None, hidden: int) -> None:
     wide = tmp_path / "wide.gguf"
     pad(small, wide, Plan(feed_forward=1024, layers=2, hidden=hidden), seed=3)

@@ -25,7 +25,7 @@ OF_FOLDERS = frozenset({"int8", "nf4", "fp4", "fp8", "gptq", "awq", "autoround"}
 def quantize(
     model: str, recipe: str, hybrid: bool, calibration: Path | None, output: Path | None, force: bool, as_json: bool
 ) -> None:
-    r"""Write MODEL (a file, a folder, or a name from the list) in another quantization.
+    """Write MODEL (a file, a folder, or a name from the list) in another quantization.
 
     \b
     A GGUF file:   q8_0 q6_k q5_k_m q4_k_m q4_0 q3_k_m q2_k iq4_xs iq2_xs …
@@ -35,7 +35,7 @@ def quantize(
 
     The tiers of a ladder are made with `fovea models tiers`; this is for every other format, and for choosing where
     the file goes. The smallest formats of GGUF (iq2_xs and below) need --calibration too.
-    """
+    """  # noqa: D301  # click wants the backspace character itself
     from backends.models.gguf_file import read_model
     from backends.models.imatrix import ensure_imatrix
     from backends.models.tiers import make_quant, recipe_for
