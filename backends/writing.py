@@ -10,8 +10,10 @@ from time import perf_counter
 from typing import TypeVar
 
 from backends.decoders.branch import branch
-from backends.decoders.gated import Pair, gated
+from backends.decoders.gated import gated
+from backends.decoders.pair import Pair
 from backends.decoders.plain import plain
+from backends.decoders.speculative import speculative
 from backends.decoders.writer import Counts, Job, Writer
 from backends.errors import CacheError, Cancelled
 from backends.reading import Kept, Read, Reader, hand_over, shares_caches
@@ -108,8 +110,8 @@ class Writing:
         self._low.make_room(self._reply_room(self._low, 1), [prompt.low])
         high.make_room(self._reply_room(high, 1), [prompt.high])
         start = perf_counter()
-        steps = gated(pair, prompt.low_logits, high_logits=prompt.high_logits, verify=verify)
-        reason = self._drive(steps)
+        write = speculative if verify else gated
+        reason = self._drive(write(pair, prompt.low_logits, prompt.high_logits))
         self._low.settle(prompt.low, [*self._prompt, *writer.tokens])
         high.settle(prompt.high, [*self._prompt, *writer.tokens])
         self._done([writer], reason, start, self._request.decoder)

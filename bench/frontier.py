@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shlex
 import shutil
@@ -40,8 +41,8 @@ FILES = {"padded": "F16", "padded-bf16": "BF16"}
 
 
 def command(run: str, arguments: argparse.Namespace) -> list[str]:
-    """The options of one run of `fovea bench frontier`, without where its results go."""
-    out: Path = arguments.out
+    """The options of one run of `fovea bench frontier`, without where its results go; paths from the project's root."""
+    out = Path(os.path.relpath(arguments.out, ROOT))
     threads = ["--threads", str(arguments.threads)]
     if run == "replies":
         texts = ["--texts", str(arguments.texts)] if arguments.texts else []

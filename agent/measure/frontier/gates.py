@@ -12,7 +12,8 @@ from time import perf_counter
 from typing import TypeVar
 
 from agent.measure.frontier.policies import Policy
-from backends.decoders.gated import Pair, gated
+from backends.decoders.gated import gated
+from backends.decoders.pair import Pair
 from backends.decoders.writer import Counts, Job, Writer
 from backends.gate import Tracker
 from backends.ladder import Ladder

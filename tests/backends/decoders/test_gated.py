@@ -5,8 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from backends.decoders.gated import Pair, gated
+from backends.decoders.gated import gated
+from backends.decoders.pair import Pair
 from backends.decoders.plain import plain
+from backends.decoders.speculative import speculative
 from backends.decoders.writer import Job, Writer
 from backends.sampling import distribution
 from backends.types import Gate, Notice, Sampling, Step, Why
@@ -35,7 +37,7 @@ def run(
         high.prefill(high_seq, PROMPT[:-1])
         high_logits, unread = None, PROMPT[-1:]
     pair = Pair(writer, low_seq, high, "16-bit", high_seq, unread, shared=shared)
-    steps, notices, generator = [], [], gated(pair, low_logits, high_logits=high_logits, verify=verify)
+    steps, notices, generator = [], [], (speculative if verify else gated)(pair, low_logits, high_logits)
     while True:
         try:
             item = next(generator)
