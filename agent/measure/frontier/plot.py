@@ -54,6 +54,7 @@ def plot(report: Report, path: Path) -> None:
     axes.set_ylabel(f"tokens that are not {report.top}'s own choice, % (fewer is nearer)")
     axes.set_title(f"{report.model}: {report.prompts} prompts, {report.machine}", fontsize=9)
     axes.invert_yaxis()
+    axes.margins(x=0.1)  # room for the name of the rightmost point
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
     try:
