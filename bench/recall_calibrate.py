@@ -33,7 +33,7 @@ from memory.recall.question import question
 from memory.recall.terms import weigh_terms
 from memory.recall.values import DEFAULT_TUNING
 from memory.store import DocumentInfo, Store
-from memory.store.store import kind_bits
+from memory.store.schema import kind_bits
 
 MOST = 120
 """Questions taken from each part, evenly spread."""

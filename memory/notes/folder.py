@@ -8,24 +8,22 @@ outside is seen by the next read.
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from memory.errors import NoteConflictError, NoteError, NoteNotFoundError, PathRefusedError
 from memory.notes.budget import DEFAULT_BUDGET, MemoryBlock, estimate_tokens, within_budget
-from memory.notes.note import Link, Note, digest_of, parse
+from memory.notes.conflict import CONFLICT_MARK, conflict, is_conflict, keep_beside
+from memory.notes.finding import NoteNames
+from memory.notes.note import Link, Note, parse
 from memory.notes.swap import ChangedMeanwhileError, create, replace_if, sync_folder
-from memory.paths import confined, read_confined, slug
+from memory.paths import confined, read_confined
 from memory.safety import one_line
 
 MEMORY_NAME = "MEMORY.md"
 LESSONS_NAME = "lessons.md"
-CONFLICT_MARK = ".conflict-"
 MAX_NOTE_BYTES = 1_000_000  # a note is for reading; larger texts belong into the knowledge base
 
 
@@ -117,41 +115,21 @@ class NotesFolder:
         Raises:
             NoteNotFoundError: no note, or several, answer to that; the message offers the nearest names.
         """
-        if not wanted.strip():  # a title may be empty, and so may what is left of a name as a file's
-            raise NoteNotFoundError("The name of the note is empty. `fovea note list` shows them all.")
-        for name in (wanted, f"{wanted}.md"):
+        for name in (wanted, f"{wanted}.md") if wanted.strip() else ():
             try:
                 return self.read(name)
             except (NoteNotFoundError, PathRefusedError):
                 continue
-        notes = self.notes()
-        for key in (_by_name, _by_title, _by_slug):
-            found = [note for note in notes if key(note, wanted) and not is_conflict(note.name)]
-            if len(found) == 1:
-                return found[0]
-            if found:
-                several = ", ".join(note.name for note in found[:5])
-                raise NoteNotFoundError(f"“{one_line(wanted)}” could be any of {several}; give the file name.")
-        offered = [note.name for note in notes] + [note.title for note in notes]
-        near = difflib.get_close_matches(wanted, offered, n=3, cutoff=0.5)
-        hint = f" Did you mean {', '.join(near)}?" if near else " `fovea note list` shows them all."
-        raise NoteNotFoundError(f"There is no note “{one_line(wanted)}”.{hint}")
+        return NoteNames(self.notes()).find(wanted)
 
-    def resolve(self, link: Link | str) -> Note | None:
-        """The note a wiki link points to, or None for one that is yet to be written."""
-        try:
-            return self.find(link if isinstance(link, str) else link.target)
-        except NoteNotFoundError:
-            return None
+    def links(self, note: Note) -> dict[Link, Note | None]:
+        """Where the wiki links of a note lead; None for a note that is yet to be written."""
+        names = NoteNames(self.notes()) if note.links else None
+        return {link: names.resolve(link.target) if names else None for link in note.links}
 
     def backlinks(self, name: str) -> tuple[Note, ...]:
         """The notes whose wiki links lead to this one."""
-        found = []
-        for note in self.notes():
-            targets = (self.resolve(link) for link in note.links)
-            if note.name != name and any(target is not None and target.name == name for target in targets):
-                found.append(note)
-        return tuple(found)
+        return NoteNames(self.notes()).linking_to(name)
 
     def memory(self) -> MemoryBlock:
         """What of ``MEMORY.md`` belongs into the prompt: all of it, or an error when it does not fit.
@@ -204,15 +182,15 @@ class NotesFolder:
         try:
             current = self.read(name)
         except NoteNotFoundError:
-            raise self._conflict(path, text, "was removed") from None
+            raise conflict(path, text, "was removed") from None
         if current.damaged:
             raise NoteError(f"{path} is not UTF-8; convert it with an editor first, so that nothing of it is lost.")
         try:
             replace_if(path.resolve(), text.encode("utf-8"), read_digest)
         except ChangedMeanwhileError:
-            raise self._conflict(path, text, "was changed") from None
+            raise conflict(path, text, "was changed") from None
         except FileNotFoundError:
-            raise self._conflict(path, text, "was removed") from None
+            raise conflict(path, text, "was removed") from None
         except OSError as error:
             raise NoteError(f"{path} could not be written: {error.strerror or error}.") from error
         return self.read(name)
@@ -245,7 +223,7 @@ class NotesFolder:
         path = confined(self.root, name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return self._keep(path, text).relative_to(self.root).as_posix()
+            return keep_beside(path, text).relative_to(self.root).as_posix()
         except OSError as error:
             raise NoteError(f"{path} could not be kept aside: {error.strerror or error}.") from error
 
@@ -267,45 +245,9 @@ class NotesFolder:
             within_budget(body, self.count_tokens(body), self.memory_budget)
         return path
 
-    def _conflict(self, path: Path, text: str, what: str) -> NoteConflictError:
-        try:
-            kept = self._keep(path, text)
-        except OSError as error:
-            return NoteConflictError(f"{path} {what} by someone else, and our version could not be kept: {error}.")
-        return NoteConflictError(
-            f"{path} {what} by someone else since it was read. It is untouched; our version is kept as {kept.name}. "
-            "Merge the two, then remove the copy."
-        )
-
-    def _keep(self, path: Path, text: str) -> Path:
-        content = text.encode("utf-8")
-        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{digest_of(content)[:6]}"
-        kept = path.with_name(f"{path.stem}{CONFLICT_MARK}{stamp}{path.suffix}")
-        with contextlib.suppress(FileExistsError):  # the very same text was kept a moment ago
-            create(kept, content)
-        return kept
-
     def _walk(self) -> Iterator[str]:
         for folder, folders, files in os.walk(self.root, followlinks=False):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for file in files:
                 if file.endswith(".md") and not file.startswith("."):
                     yield PurePosixPath(Path(folder, file).relative_to(self.root).as_posix()).as_posix()
-
-
-def is_conflict(name: str) -> bool:
-    """Whether a file is the kept version of a note that was edited twice at once."""
-    return CONFLICT_MARK in name
-
-
-def _by_name(note: Note, wanted: str) -> bool:
-    path = PurePosixPath(note.name)
-    return wanted.casefold() in {path.stem.casefold(), path.name.casefold(), note.name.casefold()}
-
-
-def _by_title(note: Note, wanted: str) -> bool:
-    return note.title.casefold() == wanted.strip().casefold()
-
-
-def _by_slug(note: Note, wanted: str) -> bool:
-    return slug(PurePosixPath(note.name).stem) == slug(wanted)

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from memory.lessons import Lesson, parse_lessons
-from memory.notes.folder import LESSONS_NAME, NotesFolder, Problem, is_conflict
+from memory.notes.conflict import is_conflict
+from memory.notes.folder import LESSONS_NAME, NotesFolder, Problem
 from memory.notes.note import Note, digest_of
 from memory.recall.text import index_terms, query_terms
 from memory.store import Chunk, DocumentInfo, Piece, Store

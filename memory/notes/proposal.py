@@ -6,7 +6,8 @@ import difflib
 from dataclasses import dataclass
 
 from memory.errors import NoteBudgetError, NoteError, NoteNotFoundError
-from memory.notes.folder import MEMORY_NAME, NotesFolder, is_conflict
+from memory.notes.conflict import is_conflict
+from memory.notes.folder import MEMORY_NAME, NotesFolder
 from memory.notes.note import Note, parse
 from memory.paths import slug
 from memory.recall.text import query_terms

@@ -35,7 +35,7 @@ from memory.recall.values import (
 )
 from memory.recall.worker import Worker
 from memory.store import Store
-from memory.store.store import kind_bits
+from memory.store.schema import kind_bits
 
 ALWAYS_SHOWN = frozenset({"MEMORY.md"})
 """Notes that stand in every prompt anyway and are not recalled a second time."""

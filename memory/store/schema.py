@@ -10,6 +10,7 @@ learn what to look at again, so its last sequence number is the version of the d
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 
 KIND_BITS = {"file": 1, "url": 2, "note": 4, "lesson": 8, "conversation": 16}
 """Bit of each document kind in ``chunks.kinds``; a chunk carries the bits of its sources that are not private."""
@@ -81,6 +82,14 @@ CREATE VIRTUAL TABLE words USING fts5(body, context, tokenize = "unicode61 remov
 
 MIGRATIONS: tuple[str, ...] = (_FIRST,)
 """SQL scripts in order; the first brings an empty file to version 1."""
+
+
+def kind_bits(kinds: Iterable[str] | None, private: bool = False) -> int:
+    """Return the mask that lets these kinds through; all of them for None."""
+    bits = PRIVATE_BIT if private else 0
+    for kind in KIND_BITS if kinds is None else kinds:
+        bits |= KIND_BITS[kind]
+    return bits
 
 
 def migrate(connection: sqlite3.Connection) -> int:

@@ -20,7 +20,7 @@ from tui.render.harmless import harmless, one_line
 
 if TYPE_CHECKING:
     from memory.ingest import Outcome, Progress
-    from memory.kb_values import Found, KnowledgeStatus
+    from memory.kb.values import Found, KnowledgeStatus
     from memory.store import Chunk, Document, Placement
 
 SHOWN = 20

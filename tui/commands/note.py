@@ -134,7 +134,7 @@ def show(name: str, data: Path | None, as_json: bool) -> None:
     """Show one note with where its links lead."""
     folder = notes_in(data)
     found = folder.find(name)
-    links = {link.target: (target.name if (target := folder.resolve(link)) else None) for link in found.links}
+    links = {link.target: target.name if target else None for link, target in folder.links(found).items()}
     back = [other.name for other in folder.backlinks(found.name)]
     if as_json:
         say_json(_facts(found) | {"text": found.text, "links": links, "linked_from": back})

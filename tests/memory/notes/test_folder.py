@@ -64,10 +64,10 @@ def test_an_empty_name_finds_no_note(folder: NotesFolder) -> None:
 def test_wiki_links_resolve_both_ways(folder: NotesFolder) -> None:
     folder.create("ann.md", "# Ann\nfriend of [[bob]] and [[nobody]]")
     folder.create("people/bob.md", "# Bob\nsee [[Ann|her]]")
-    assert folder.resolve(folder.read("ann.md").links[0]) == folder.read("people/bob.md")
-    assert folder.resolve(folder.read("ann.md").links[1]) is None
+    assert list(folder.links(folder.read("ann.md")).values()) == [folder.read("people/bob.md"), None]
     assert [note.name for note in folder.backlinks("ann.md")] == ["people/bob.md"]
-    assert folder.resolve("../../etc/passwd") is None
+    out = folder.create("out.md", "[[../../etc/passwd]]")
+    assert list(folder.links(out).values()) == [None]
 
 
 def test_an_edit_made_outside_is_never_overwritten(folder: NotesFolder) -> None:

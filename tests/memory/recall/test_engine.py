@@ -21,7 +21,7 @@ from memory.recall.terms import weigh_terms
 from memory.recall.values import Tuning
 from memory.recall.worker import Worker
 from memory.store import DocumentInfo, Piece, Store
-from memory.store.store import kind_bits
+from memory.store.schema import kind_bits
 from tests.memory.recall.fakes import TopicEmbedder
 
 PLENTY = 1000

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from memory.chroma_index import ChromaIndex, IndexState
 from memory.ingest.progress import Counted
 from memory.store import Hit, Store
-from memory.store.store import Vector
+from memory.store.reader import Vector
 
 EXACT_UP_TO = 50_000
 """With ``auto``, chromadb is asked only beyond this many vectors: below, the exact product is as fast."""
