@@ -137,8 +137,10 @@ def _found(settings: Settings, folders: Folders, progress: Progress | None) -> t
         own = check(source).own_tier
         return tuple(_spec(settings, name, source) for name in ([own] if own else NAMES))
     own = read_model(source).tier
+    # A file of 6, 5 or 3 bits is a ladder of itself: none of the three tiers can be made from it.
+    names = NAMES if own in NAMES else (own,)
     specs = []
-    for name in NAMES:
+    for name in names:
         step = None if progress is None else _named(progress, name)
         try:
             specs.append(_spec(settings, name, ensure_tier(source, name, folders.cache, step)))

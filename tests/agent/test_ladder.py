@@ -6,7 +6,9 @@ from agent import ladder
 from agent.paths import Folders
 from agent.settings import Settings
 from backends.errors import BackendError
+from backends.models.gguf_file import read_model
 from backends.models.random_gguf import Shape, write_random
+from backends.models.tiers import make_quant
 from backends.types import EIGHT, FOUR, SIXTEEN
 
 
@@ -34,6 +36,13 @@ def test_a_low_tier_alone_is_a_ladder_of_what_it_can_give(tmp_path, model):
     spec, _ = build(tmp_path, model=str(model))
     low, _ = build(tmp_path, model=str(spec.tiers[0].path))
     assert [tier.name for tier in low.tiers] == [FOUR]
+
+
+@pytest.mark.parametrize("recipe", ["Q6_K", "Q5_K_M", "Q3_K_M"])
+def test_a_file_between_the_tiers_is_a_ladder_of_itself(tmp_path, model, recipe):
+    path = make_quant(model, recipe, tmp_path / f"small-{recipe}.gguf")
+    spec, _ = build(tmp_path, model=str(path))
+    assert [(tier.name, tier.path) for tier in spec.tiers] == [(read_model(path).tier, path)]
 
 
 def test_named_tiers_replace_the_model_and_servers_are_added(tmp_path, model):
