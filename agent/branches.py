@@ -120,21 +120,29 @@ def continue_spec(desk: Desk, reply: Node, text: str) -> Spec:
 
 
 def foreign(desk: Desk, reply: Node) -> bool:
-    """Whether the tokens of a reply are another model's: the same ids are other words in the model in use."""
-    return bool(reply.steps) and reply.model != desk.model
+    """Whether the tokens of a reply mean other words to the model in use (another model's), or none (a server's)."""
+    return bool(reply.steps) and (reply.model != desk.model or _by_server(reply))
+
+
+def _by_server(reply: Node) -> bool:
+    return any(step.token < 0 for step in reply.steps)
 
 
 def refuse_foreign(desk: Desk, reply: Node) -> None:
     """Raise TurnError where a reply's tokens would have to be judged by a model that has others."""
     if foreign(desk, reply):
         raise TurnError(
-            f"The reply was written by {reply.model or 'another model'}, and its tokens mean nothing to {desk.model}: "
-            "look with the model that wrote it, or let this one write the reply again"
+            f"The reply was written by {_writer(reply)}, and its tokens mean nothing to {desk.model}: "
+            f"{'' if _by_server(reply) else 'look with the model that wrote it, or '}let this one write the reply again"
         )
 
 
 def _handed_over(desk: Desk, reply: Node) -> str:
-    return f"{desk.model} went on with a reply of {reply.model or 'another model'}"
+    return f"{desk.model} went on with a reply of {_writer(reply)}"
+
+
+def _writer(reply: Node) -> str:
+    return f"the server of its {reply.tier} tier" if _by_server(reply) else reply.model or "another model"
 
 
 def _text(steps: Sequence[Step]) -> str:

@@ -38,6 +38,8 @@ def why(steps: Sequence[Step], doubtful: Sequence[int]) -> str:
 
 
 def _kind(steps: Sequence[Step], at: int) -> str:
+    if steps[at].token < 0:  # a server's: tokens without ids have no signals to replay
+        return ""
     row = features_of(steps[: at + 1])[at]
     return next((name for signal, name in _KINDS if row[SIGNALS.index(signal)] > 0), "")
 

@@ -48,10 +48,12 @@ class Vocab:
         return []
 
     def piece(self, token: int) -> bytes:
-        """Bytes of a token; empty for control tokens."""
+        """Bytes of a token; empty for control tokens, and for numbers that are none of this vocabulary."""
         known = self._pieces.get(token)
         if known is not None:
             return known
+        if not 0 <= token < self.size:  # native code ends the process over them
+            return b""
         room = 64
         buffer = ctypes.create_string_buffer(room)
         count = self._llama.llama_token_to_piece(self._vocab, token, buffer, room, 0, False)

@@ -210,6 +210,12 @@ def test_a_whole_turn_is_proposed_with_its_places_counted(tmp_path):
     assert ask.why == "“1868” and “1886” were nearly tied (a number), and 1 more place"
 
 
+def test_the_reply_of_a_server_is_proposed_for_though_its_tokens_have_no_ids(tmp_path):
+    doubtful = replace(step(" four", density=0.4, margin=0.02, token=-1), alternatives=())
+    found = overseer(tmp_path).review(situation(tmp_path, mode=Policy.ASK), reply([doubtful]))
+    assert found is not None and "four" in found.why
+
+
 def test_a_tier_that_is_not_loaded_costs_its_file_in_memory(tmp_path):
     steps = [step("no", density=0.9, margin=0.0)]
     ask = overseer(tmp_path).review(situation(tmp_path, mode=Policy.ASK, loaded=False), reply(steps))

@@ -195,3 +195,12 @@ def test_a_template_that_refuses_the_system_role_gets_it_in_the_first_message(tm
     with pytest.raises(LoadError, match="no system role"):
         stepper.chat_prompt([Message("system", "alone")])
     stepper.close()
+
+
+@pytest.mark.parametrize("token", [-1, 512, 2**31 - 1])
+def test_tokens_that_do_not_exist_are_refused_and_do_not_end_the_process(stepper, token):
+    assert stepper.piece(token) == b"" and not stepper.is_end(token)
+    seq = stepper.open()
+    with pytest.raises(BackendError, match="failed to compute"):
+        stepper.prefill(seq, [1, token, 2])
+    assert stepper.prefill(seq, [1, 2]).shape == (512,)
