@@ -53,6 +53,12 @@ def judging(settings: Settings, ladder: LadderStatus, tier: str) -> str:
     return above[-1] if above else ""
 
 
+def spoken(ladder: LadderStatus, speaking: str) -> frozenset[str]:
+    """The loaded tiers up to the one that speaks: what they write of their own is spent on no closer look."""
+    loaded = ladder.loaded()
+    return frozenset(loaded[: loaded.index(speaking) + 1])
+
+
 def _above(ladder: LadderStatus, tier: str) -> list[str]:
     loaded = ladder.loaded()
     return loaded[loaded.index(tier) + 1 :] if tier in loaded else []

@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from agent import roles
 from agent.context import Packed, Room, pack
 from agent.desk import Desk, State
 from agent.errors import ReadOnlyError, StorageError, TurnError
@@ -94,7 +95,7 @@ class Turn:
             messages=packed.messages,
             sampling=self._sampling(user),
             session=self.state.id,
-            lowest=ladder.loaded()[0],
+            spoken=roles.spoken(ladder, tier),
             cancelled=self.state.cancelled.is_set,
         )
         try:

@@ -194,11 +194,11 @@ class Spending:
     """What a conversation has spent at high tiers."""
 
     high: int
-    """Tokens chosen, confirmed or verified above the lowest tier."""
+    """Tokens chosen, confirmed or verified above the tier that speaks."""
     all: int
     """Tokens written in all."""
     high_turns: int
-    """Replies written wholly above the lowest tier."""
+    """Replies written wholly above the tier that speaks."""
     turns: int
     budget: float
     """The share the person is willing to spend (0..1)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from typing import TypeVar
 
@@ -78,7 +78,8 @@ class Writing:
     messages: tuple[Message, ...]
     sampling: Sampling
     session: str
-    lowest: str
+    spoken: Collection[str]
+    """The tiers whose own tokens are no closer look."""
     cancelled: Callable[[], bool]
     clock: Callable[[], float] = time.monotonic
     finished: list[Node] = field(default_factory=list)
@@ -166,7 +167,8 @@ class Writing:
                 # The tokens beside the time of this run: a speed is read from the pair.
                 wrote = len(draft.steps) - draft.kept
                 usage = replace(job.usage, completion_tokens=wrote) if job.usage else None
-                high = sum(1 for step in new if step.tier not in (self.lowest, EDITED) or step.why is not Why.SPOKE)
+                low = {*self.spoken, EDITED}
+                high = sum(1 for step in new if step.tier not in low or step.why is not Why.SPOKE)
                 self.finished.append(
                     self.tree.finish(
                         draft.node,

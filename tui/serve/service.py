@@ -134,8 +134,8 @@ class Service:
         metrics.add("fovea_cached_tokens_total", usage.cached_tokens)
         metrics.add("fovea_write_seconds_total", done.timing.decode_s)
         metrics.add("fovea_read_seconds_total", done.timing.prefill_s)
-        lowest = self.ladder.loaded()[0]
-        whole = bool(steps) and all(step.tier != lowest for step in steps)
+        low = roles.spoken(self.ladder, self._speaking)
+        whole = bool(steps) and not any(step.tier in low for step in steps)
         with self._lock:
             self._spent = replace(
                 self._spent,
