@@ -24,7 +24,7 @@ from agent.text import new_session_id
 from agent.tree import Tree
 from agent.values import PickStats, SessionInfo
 from backends.engine import Engine
-from backends.errors import LoadError
+from backends.errors import BackendError, LoadError
 from backends.types import LadderSpec, LadderStatus
 
 
@@ -202,8 +202,14 @@ class Fovea:
             if any(one.name == tier and one.backend == ladders.REMOTE for one in spec.tiers):
                 raise TurnError(f"{tier} is a server: nothing of it is in memory here")
             names = [name for name in spec.resting if name != tier] + ([tier] if resting else [])
-            self._spec = replace(spec, resting=tuple(names))
-            self._status = self.engine.load(self._spec)
+            wanted = replace(spec, resting=tuple(names))
+            try:
+                self._status = self.engine.load(wanted)
+            except BackendError:
+                # The host may have died of it; the conversation goes on with what was loaded before.
+                self._status = self.engine.load(spec)
+                raise
+            self._spec = wanted
             return self._status
 
     def change(self, changes: Mapping[str, Any]) -> None:

@@ -8,9 +8,9 @@ import pytest
 from agent.errors import BusyError, PromptTooLongError, SettingsError, TurnError
 from agent.events import Asked, Finished, Reading, Said, Started, Stopped, Wrote
 from agent.values import Scope, Status
-from backends.errors import EngineBusy
+from backends.errors import EngineBusy, LoadError
 from backends.scripted import Script, ScriptedEngine, Word
-from backends.types import FOUR, SIXTEEN, Decoder, Failed, Why
+from backends.types import FOUR, SIXTEEN, Decoder, Failed, Step, Why
 
 
 def texts(path):
@@ -275,6 +275,16 @@ def test_the_gate_writes_provenance_and_spending(open_fovea):
     assert fovea.engine.requests[1].decoder is Decoder.PLAIN, "the budget is spent"
 
 
+def test_a_tier_that_was_chosen_to_speak_spends_nothing(open_fovea):
+    script = Script([Word("two", density=0.0), Word(" legs", density=0.9, high=" eggs")])
+    fovea = open_fovea(script, "Two eggs.", tier="8-bit", policy__mode="auto", policy__controller=False)
+    session = fovea.session()
+    list(session.send("Q"))
+    assert (session.spending().high, session.spending().all) == (1, 2)
+    list(session.regenerate(session.head, tier="4-bit"))
+    assert (session.spending().high, session.spending().high_turns) == (1, 0)
+
+
 def test_asks_are_proposed_stored_and_answered_once(open_fovea):
     doubtful = Script([Word("two"), Word(" legs", density=0.9)])
     fovea = open_fovea(doubtful, "better", policy__mode="ask")
@@ -471,6 +481,45 @@ def test_a_tier_rests_and_comes_back(open_fovea):
         fovea.rest(FOUR, True)
     assert fovea.rest("8-bit", False).loaded() == [FOUR, "8-bit"]
     assert fovea.ladder().tiers[2].resting
+
+
+class OneDies(ScriptedEngine):
+    """Its host dies of loading one tier."""
+
+    def load(self, ladder):
+        if self.loads and SIXTEEN not in ladder.resting:
+            self.loads, self.closed = 0, True
+            raise LoadError("The engine ended while it loaded the model: killed by SIGKILL")
+        return super().load(ladder)
+
+
+def test_a_tier_that_the_host_dies_of_stays_unloaded_and_the_conversation_goes_on(open_fovea):
+    fovea = open_fovea(engine=OneDies(["One."]))
+    fovea.rest(SIXTEEN, True)
+    with pytest.raises(LoadError, match="SIGKILL"):
+        fovea.rest(SIXTEEN, False)
+    assert fovea.ladder().loaded() == [FOUR, "8-bit"]
+    assert list(fovea.session().send("Q"))[-1].replies[0].text == "One."
+    fovea.rest("8-bit", True)
+    assert fovea.ladder().tiers[2].resting
+
+
+def test_the_reply_of_a_server_is_read_anew_before_it_goes_on(open_fovea):
+    fovea = open_fovea("Red and white.", "and white.", "and blue.")
+    session = fovea.session()
+    list(session.send("Q"))
+    first = session.node(session.head)
+    red = Step(-1, "Red", SIXTEEN, p=1.0, entropy=0.0, margin=10.0, density=0.0)
+    half = fovea.tree.add(
+        session.id, first.parent, "assistant", "Red", author=SIXTEEN, status=Status.STOPPED, model=first.model,
+        tier=SIXTEEN, steps=[red],
+    )  # fmt: skip
+    with pytest.raises(TurnError, match="the server of its 16-bit tier"):
+        session.forks(half.id)
+    for go_on in (session.resume(half.id), session.continue_from(half.id, "Red ")):
+        (reply,) = list(go_on)[-1].replies
+        assert reply.text.startswith("Red")
+        assert fovea.engine.requests[-1].prefix and min(fovea.engine.requests[-1].prefix) >= 0
 
 
 def test_changed_settings_count_at_once_and_a_changed_ladder_is_loaded_anew(open_fovea):
