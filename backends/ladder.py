@@ -86,8 +86,7 @@ class Ladder:
             else:
                 self._open(tier, opener)
         if not self._readers:
-            reasons = "; ".join(f"{tier.name}: {tier.problem}" for tier in self._tiers if tier.problem)
-            raise LoadError(reasons or "The ladder has no tiers.")
+            raise LoadError(_reasons(self._tiers) or "The ladder has no tiers.")
         self._note_limits()
         self._note_pace()
 
@@ -241,3 +240,12 @@ class Ladder:
         room = reader.stepper.facts.n_ctx
         if tokens >= room:
             raise ContextFull(f"The prompt has {tokens} tokens, the context holds {room}. Raise ctx or shorten it.")
+
+
+def _reasons(tiers: Sequence[TierStatus]) -> str:
+    """Why tiers are not loaded, as one sentence; a reason that several share is told once."""
+    names: dict[str, list[str]] = {}
+    for tier in tiers:
+        if tier.problem:
+            names.setdefault(tier.problem.rstrip("."), []).append(tier.name)
+    return "; ".join(f"{', '.join(those)}: {problem}" for problem, those in names.items())

@@ -153,8 +153,8 @@ class Reader:
         same = 0
         while same < limit and kept.tokens[same] == tokens[same]:
             same += 1
-        if not self.stepper.facts.can_truncate and same < len(kept.tokens):
-            return 0
+        if not self.stepper.facts.can_truncate and same < self.stepper.length(kept.seq):
+            return 0  # it holds more than is wanted, or than is known of it (a reply broke off), for good
         return same
 
     def _start(self, tokens: Sequence[int]) -> tuple[Kept, int]:

@@ -128,7 +128,16 @@ class Writing:
             self._low.settle(row, [*self._prompt, *writer.tokens])
         if not isinstance(reasons, str):
             reasons = next((reason for reason in reasons if reason != "end"), "end")
+            self._tell_apart(writers)
         self._done(writers, reasons, start, Decoder.PLAIN)
+
+    def _tell_apart(self, writers: Sequence[Writer]) -> None:
+        """Say when continuations came out alike: at a low temperature they often do."""
+        different = len({tuple(writer.tokens) for writer in writers})
+        if different < len(writers):
+            count = "All" if different == 1 else f"Only {different} of"
+            end = "are the same" if different == 1 else "differ"
+            self._emit(Notice(f"{count} {len(writers)} continuations {end}; a higher temperature varies them more."))
 
     def _reply_room(self, reader: Reader, rows: int) -> int:
         """Cells the reply may need, as far as the context has them."""

@@ -18,7 +18,8 @@ def branch(writers: Sequence[Writer], seqs: Sequence[int], logits: Logits) -> Ge
     """Write all continuations in step.
 
     With temperature 0 the rows would be one text N times, so row ``i`` starts with the ``i``-th best first token and is
-    greedy from there. With sampling, each row has its own random numbers.
+    greedy from there (a row for which no token is near enough to the best starts with the best one too). With sampling,
+    each row has its own random numbers.
 
     Args:
         writers: One per continuation, over the same stepper.

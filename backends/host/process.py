@@ -84,8 +84,10 @@ class HostProcess:
         return self._ready.pop()
 
     def kill(self) -> None:
-        """End it now."""
+        """End it now, and wait until it counts as ended: whoever asks next must not take it for alive."""
         self._popen.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._popen.wait(CLOSE_S)
 
     def close(self) -> None:
         """Let it end and wait for it; it is killed when it does not end by itself."""

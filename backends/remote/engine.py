@@ -121,8 +121,7 @@ class MixedEngine:
         written = False
         for event in completer.run(replace(request, high="", decoder=Decoder.PLAIN)):
             written = written or isinstance(event, Step)
-            local = self._lowest_local()
-            if isinstance(event, Failed) and not written and local:
+            if isinstance(event, Failed) and not written and (local := self._lowest_local()):
                 yield Notice(f"{event.text} Staying at {local}.")
                 yield from self._local.run(replace(request, tier=local, high="", decoder=Decoder.PLAIN))
                 return

@@ -140,9 +140,24 @@ def test_a_tier_that_fails_to_load_is_dropped_with_one_line():
     assert "too big" in events[-1].text
 
 
-def test_no_tier_at_all_is_an_error_that_names_each_reason():
-    with pytest.raises(LoadError, match="4-bit: it is too big"):
+def test_no_tier_at_all_is_an_error_that_names_each_reason_once():
+    with pytest.raises(LoadError, match=r"^4-bit, 8-bit, 16-bit: it is too big$"):
         ladder(broken=NAMES)
+
+    def opener(tier, spec):
+        raise LoadError(f"{tier.name}.gguf is damaged.")
+
+    with pytest.raises(LoadError, match=r"^4-bit: 4-bit\.gguf is damaged; 8-bit: 8-bit\.gguf is damaged$"):
+        Ladder(LadderSpec(tuple(TierSpec(name, Path(name)) for name in NAMES[:2])), opener)
+
+
+def test_a_reply_that_broke_off_is_read_again_by_a_model_that_cannot_cut_its_cache_back():
+    lad, steppers = ladder(can_truncate=False)
+    steppers["4-bit"].fail_after = 5
+    assert isinstance(run(lad)[-1], Failed)
+    steppers["4-bit"].fail_after = None
+    longer = (*TALK, Message("assistant", "ab"), Message("user", "c"))
+    assert isinstance(run(lad, messages=longer)[-1], Done)
 
 
 def test_continuations_share_the_prompt_and_are_found_again():
@@ -153,6 +168,14 @@ def test_continuations_share_the_prompt_and_are_found_again():
     picked = (*TALK, Message("assistant", "", tuple(tokens(events, 1))), Message("user", "a"))
     done = run(lad, messages=picked)[-1]
     assert done.usage.prompt_tokens - done.usage.cached_tokens <= 6
+
+
+@pytest.mark.parametrize(("temperature", "said"), [(0.01, "All 3 continuations are the same"), (1.0, "")])
+def test_continuations_that_came_out_alike_are_said(temperature, said):
+    lad, _ = ladder()
+    events = run(lad, n=3, sampling=Sampling(temperature=temperature, seed=1))
+    notices = " ".join(event.text for event in events if isinstance(event, Notice))
+    assert notices.startswith(said) and bool(notices) == bool(said)
 
 
 def test_more_continuations_than_slots_is_one_clear_line():

@@ -13,6 +13,7 @@ import pytest
 
 from backends.errors import EngineBusy, HostDied, HostError, LoadError, ModelFileError
 from backends.host import EngineHost, wire
+from backends.host.process import HostProcess
 from backends.host.reply import RESTARTS, Reply
 from backends.models.random_gguf import Shape, write_random
 from backends.models.tiers import make_quant
@@ -28,6 +29,9 @@ from backends.types import (
     Sampling,
     Step,
     TierSpec,
+    Timing,
+    Usage,
+    Why,
 )
 
 TALK = (Message("user", "Tell me of the sea."),)
@@ -320,6 +324,33 @@ def test_a_host_that_dies_between_the_last_token_and_its_end_still_ends_well():
     assert (reply.done().reason, reply.done().usage.completion_tokens) == ("length", 2)
 
 
+def test_the_time_and_the_high_tokens_of_a_host_that_died_are_counted():
+    times = iter([0.0, 1.0, 3.0, 5.0, 10.0, 11.0])
+    reply = Reply(Request(TALK, "4-bit", Decoder.GATED, "16-bit", max_tokens=9), clock=lambda: next(times))
+    reply.rest()  # at 1
+    for event in (step(5), replace(step(6), why=Why.OVERRULED)):  # the first at 3
+        list(reply.take(event))
+    reply.after_death(HostDied("killed"))  # at 5
+    reply.rest()  # at 10: loading again is no part of the reply
+    list(reply.take(replace(step(7), why=Why.CONFIRMED)))  # at 11
+    last = Done(Usage(40, 8, 1, high_tokens=1, high_steps=1), Timing(0.5, 1.0, high_s=0.25), "end", Decoder.GATED)
+    (done,) = reply.take(last)
+    assert done.usage == Usage(40, 8, 3, high_tokens=2, high_steps=1)
+    assert done.timing == Timing(prefill_s=2.5, decode_s=3.0, high_s=0.25)
+
+
+def test_continuations_that_are_finished_one_by_one_take_the_time_of_all():
+    reply = Reply(Request(TALK, "4-bit", max_tokens=9, n=2), clock=lambda: 0.0)
+    list(reply.take(step(5)))
+    list(reply.take(step(6, 1)))
+    reply.after_death(HostDied("killed"))
+    said = []
+    for row in (0, 1):
+        assert reply.rest().first_seq == row
+        said += reply.take(Done(Usage(40, 40, 0), Timing(0.5, 2.0), "end"))
+    assert [done.timing for done in said] == [Timing(1.0, 4.0)]
+
+
 def test_closing_during_a_reply_starts_no_new_host(tiny_tiers):
     host = EngineHost()
     host.load(spec(tiny_tiers, "4-bit"))
@@ -377,3 +408,10 @@ def test_unloading_a_tier_gives_its_memory_back_and_loading_it_goes_on(shared, t
     assert isinstance(list(shared.run(Request(TALK, "4-bit", max_tokens=2)))[-1], Done)
     assert shared.load(whole).loaded() == ["4-bit", "16-bit"]
     assert shared.pid == pid, "the same host all the time"
+
+
+def test_a_host_that_was_ended_is_not_taken_for_alive():
+    process = HostProcess(None)
+    process.kill()
+    assert not process.alive()
+    process.close()
