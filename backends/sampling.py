@@ -34,9 +34,10 @@ def penalized(logits: Logits, sampling: Sampling, recent: Sequence[int]) -> Logi
 
     Returns the same array when there is nothing to do, else a copy.
     """
+    recent = recent[-sampling.repetition_window :] if sampling.repetition_window > 0 else ()
     if sampling.repetition_penalty == 1.0 or not recent:
         return logits
-    tokens = np.unique(np.asarray(recent[-sampling.repetition_window :], dtype=np.int64))
+    tokens = np.unique(np.asarray(recent, dtype=np.int64))
     logits = logits.copy()
     values = logits[tokens].astype(np.float64)
     with np.errstate(all="ignore"):  # a penalty near 0 leaves the range of floats, and infinities have no softmax

@@ -47,7 +47,6 @@ class LlamaOptions:
     threads: int = 0
     n_gpu_layers: int = 0
     tensor_split: tuple[float, ...] = ()
-    use_mmap: bool = True
 
 
 class LlamaStepper:

@@ -31,7 +31,7 @@ class TransformersStepper:
     Args:
         model: a loaded causal language model in evaluation mode.
         vocabulary: its tokenizer.
-        ctx: tokens one sequence may hold.
+        ctx: tokens one sequence may hold; not more than the model was made for.
         batch_size: tokens of one prefill pass.
         sequences: sequences that may be open at once.
     """
@@ -280,7 +280,7 @@ def _facts(model: Any, vocabulary: Vocabulary, ctx: int, *, can_truncate: bool) 
     return ModelFacts(
         architecture=str(config.model_type),
         n_vocab=n_vocab,
-        n_ctx=ctx,
+        n_ctx=min(ctx, trained),
         n_ctx_train=trained,
         can_truncate=can_truncate,
         cache_key="transformers/" + hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:24],

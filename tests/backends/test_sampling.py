@@ -50,6 +50,13 @@ def test_nearly_flat_logits_keep_a_nucleus():
     assert p.sum() == pytest.approx(1.0)
 
 
+def test_a_window_of_no_tokens_penalises_none():
+    logits = np.array([2.0, 1.9, 0.0], np.float32)
+    for window, expected in ((0, 0), (1, 0), (2, 1)):
+        sampling = Sampling(repetition_penalty=2.0, repetition_window=window)
+        assert choose(logits, sampling, [0, 2], (0, 2))[0] == expected
+
+
 @pytest.mark.parametrize(
     "extreme",
     [{"top_p": 1e-30, "top_k": 1}, {"top_p": 1e-30}, {"repetition_penalty": 1e-40}, {"repetition_penalty": 1e-320}],

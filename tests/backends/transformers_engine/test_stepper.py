@@ -146,6 +146,11 @@ def test_another_models_cache_is_refused(folder: Path, tmp_path: Path) -> None:
         other.import_cache(other.open(), one.export_cache(seq), 3)
 
 
+def test_a_context_is_not_longer_than_the_model_was_made_for(folder: Path) -> None:
+    facts = opener(folder)(ctx=4096).facts
+    assert (facts.n_ctx, facts.n_ctx_train) == (512, 512)
+
+
 def test_many_tokens_grow_the_cache_without_changing_it(folder: Path) -> None:
     """The buffers double several times on the way."""
     stepper = opener(folder)(ctx=320, batch_size=64)
