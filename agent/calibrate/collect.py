@@ -10,6 +10,7 @@ import numpy as np
 from agent.calibrate.prompts import Prompt
 from agent.density.labels import Example, example
 from agent.density.model import Scores
+from agent.measure.stats import Estimate, share
 from backends.engine import Engine
 from backends.errors import BackendError
 from backends.types import Decoder, Done, Event, Failed, ForkMap, Gate, Request, Sampling, Step
@@ -107,10 +108,10 @@ def gated_replies(
     progress(1.0)
 
 
-def spent(replies: Iterable[Reply]) -> float:
-    """Share of their tokens that the high tier took (0..1)."""
+def spent(replies: Iterable[Reply]) -> Estimate:
+    """Share of their tokens that the high tier took (0..1), resampled over replies."""
     usages = [reply.done.usage for reply in replies]
-    return sum(usage.high_tokens for usage in usages) / max(sum(usage.completion_tokens for usage in usages), 1)
+    return share([usage.high_tokens for usage in usages], [usage.completion_tokens for usage in usages])
 
 
 def densities(replies: Iterable[Reply]) -> list[Scores]:

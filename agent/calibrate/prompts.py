@@ -75,11 +75,15 @@ def _messages(text: str, system: str) -> tuple[Message, ...]:
 
 
 def from_conversations(tree: Tree, system: str = "", most: int = 80) -> list[Prompt]:
-    """The person's latest messages with what stood before them, the latest conversations first."""
+    """The person's latest messages with what stood before them, the latest conversations first.
+
+    Of one conversation not more than a quarter of them: its prompts are never split, and one that holds nearly all
+    of them would leave nothing to judge by.
+    """
     found: list[Prompt] = []
     for info in tree.shelf.sessions():
         asked = [node for node in tree.all_nodes(info.id) if node.role == "user" and not node.deleted]
-        for node in reversed(asked):
+        for node in asked[::-1][: max(most // 4, 1)]:
             if len(found) == most:
                 return found
             found.append(Prompt(_history(tree.path(node.id, steps=False), system), info.id))
@@ -87,9 +91,16 @@ def from_conversations(tree: Tree, system: str = "", most: int = 80) -> list[Pro
 
 
 def _history(path: Sequence[Node], system: str) -> tuple[Message, ...]:
+    """What stood before a message, with it; nothing empty, and no role twice in a row: many templates refuse that."""
     messages = [Message("system", system)] if system else []
     for node in path:
-        messages.append(Message("user" if node.role == "user" else "assistant", node.text))
+        role = "user" if node.role == "user" else "assistant"
+        if not node.text.strip():
+            continue
+        if messages and messages[-1].role == role:
+            messages[-1] = Message(role, f"{messages[-1].content}\n\n{node.text}")
+        else:
+            messages.append(Message(role, node.text))
     return tuple(messages)
 
 

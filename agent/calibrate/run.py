@@ -14,6 +14,7 @@ from agent.density.calibration import Calibration, file_key
 from agent.density.select import BUDGETS
 from agent.density.thresholds import DEFAULT_THRESHOLDS
 from agent.errors import AgentError
+from agent.measure.stats import Estimate
 from backends.engine import Engine
 from backends.gate import DEFAULT_WEIGHTS
 from backends.types import LadderStatus, Sampling
@@ -38,10 +39,17 @@ class Order:
 
 
 def require_enough(prompts: Sequence[Prompt]) -> None:
-    """Refuse too few prompts; worth asking before a model is loaded. Raises AgentError."""
+    """Refuse prompts that are too few or all of a piece; worth asking before a model is loaded. Raises AgentError."""
     if len(prompts) < ENOUGH:
         raise AgentError(
             f"There are {len(prompts)} prompts; at least {ENOUGH} are needed. Give a file of prompts, one a line"
+        )
+    if not all(split(prompts)):
+        groups = len({prompt.group for prompt in prompts})
+        source = f"{groups} conversations or documents" if groups > 1 else "one conversation or document"
+        raise AgentError(
+            f"The {len(prompts)} prompts come from {source}: too few to fit on some and to judge by others. Give a "
+            "file of prompts, one a line"
         )
 
 
@@ -106,7 +114,7 @@ def _checked(
 ) -> Calibration:
     """With the shares that gated replies to the held-out prompts really spent."""
     budgets = sorted({*BUDGETS, order.budget})
-    real: dict[str, float] = {}
+    real: dict[str, Estimate] = {}
     for at, budget in enumerate(budgets):
         progress("gated replies to held-out prompts", at / len(budgets))
         replies = gated_replies(
@@ -114,7 +122,11 @@ def _checked(
         )
         real[f"{budget:.0%}"] = spent(replies)
     progress("gated replies to held-out prompts", 1.0)
-    return replace(found, held_out=replace(found.held_out, spent=real, ran=True)) if found.held_out else found
+    if found.held_out is None:
+        return found
+    shares = {budget: each.value for budget, each in real.items()}
+    within = {budget: (each.low, each.high) for budget, each in real.items()}
+    return replace(found, held_out=replace(found.held_out, spent=shares, spent_within=within, ran=True))
 
 
 def uncalibrated(model: str, ladder: LadderStatus, low: str, high: str, budget: float) -> Calibration:

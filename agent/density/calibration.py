@@ -53,6 +53,8 @@ class HeldOut:
     """The same for the default rule (the margin alone)."""
     spent: Mapping[str, float] = field(default_factory=dict)
     """Budget to the share of tokens really spent (0..1): gated replies where they were run, else played."""
+    spent_within: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Budget to the 95 % interval of ``spent`` over prompts; empty where the gate was only played."""
     ran: bool = False
     """Whether ``spent`` comes from gated replies that were really written."""
 

@@ -43,7 +43,7 @@ def spent(replies: Sequence[Scores], threshold: float, *, first: bool, max_pendi
         for at in [*fires.tolist(), len(scores)]:
             if at <= last:
                 continue
-            forced = (at - last - 1) // (max_pending + 1)
+            forced = (at - last - 1) // max_pending  # the token of a firing is the first one pending after it
             count += forced + (at < len(scores))
             last = at
         high += count
@@ -81,7 +81,7 @@ def interpolated(thresholds: Sequence[tuple[float, float]], budget: float) -> fl
     budgets = [pair[0] for pair in ordered]
     logits = [_logit(pair[1]) for pair in ordered]
     if budget < budgets[0]:
-        # Below the first measured budget: the same distance in logits as between the first two.
+        # Below the first measured budget: stricter by up to one logit.
         return _unlogit(logits[0] + (budgets[0] - budget) / budgets[0])
     if budget >= 1:
         return 0.0

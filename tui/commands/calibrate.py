@@ -13,7 +13,7 @@ from tui.commands.model_tools import Bar, load_settings, plainly, resolve, say_j
 if TYPE_CHECKING:
     from agent.app import Fovea
     from agent.calibrate.prompts import Prompt
-    from agent.density.calibration import Calibration
+    from agent.density.calibration import Calibration, HeldOut
     from agent.settings import Settings
 
 AT_LEAST = 96
@@ -182,16 +182,9 @@ def show(made: Calibration, before: Calibration | None, path: Path, applied: boo
         )
         how = "spent" if held.ran else "spent (played)"
         rows = [["budget", "forks caught", "default rule", how]]
-        for budget, figures in held.caught.items():
-            spent = held.spent.get(budget)
-            rows.append(
-                [
-                    budget,
-                    _interval(figures),
-                    _interval(held.caught_default.get(budget, (0, 0, 0))),
-                    f"{spent:.1%}" if spent is not None else "-",
-                ]
-            )
+        for budget in dict.fromkeys([*held.caught, *held.spent]):
+            figures = [found.get(budget) for found in (held.caught, held.caught_default)]
+            rows.append([budget, *(_interval(each) if each else "-" for each in figures), _spent(held, budget)])
         click.echo(table(rows, right=frozenset({0, 3})))
     old = "the default rule (margin alone)" if before is None else f"the calibration of {before.date}"
     click.echo(f"\nNow in force: {old}.\nWeights: {_weights(made.weights)}")
@@ -212,6 +205,13 @@ def _show_tried(made: Calibration) -> None:
 
 def _interval(figures: tuple[float, float, float]) -> str:
     return f"{figures[0]:.1%} [{figures[1]:.1%}, {figures[2]:.1%}]"
+
+
+def _spent(held: HeldOut, budget: str) -> str:
+    share, within = held.spent.get(budget), held.spent_within.get(budget)
+    if share is None:
+        return "-"
+    return _interval((share, *within)) if within else f"{share:.1%}"
 
 
 def _weights(weights: Mapping[str, float]) -> str:

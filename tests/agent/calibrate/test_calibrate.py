@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from agent.calibrate.prompts import Prompt, from_conversations, from_file, split
 from agent.calibrate.run import Order, calibrate, uncalibrated, with_picks
 from agent.errors import AgentError, SettingsError
 from agent.values import Pick
+from backends.scripted import Script
 from backends.types import Gate, Message, Sampling
 from tests.agent.toy_engine import ToyEngine
 
@@ -96,6 +99,34 @@ def test_past_conversations_with_what_stood_before(open_fovea):
     assert len(from_conversations(fovea.tree, most=1)) == 1
 
 
+def test_one_long_conversation_does_not_keep_the_others_out(open_fovea):
+    fovea = open_fovea(*(["Yes."] * 30))
+    others = [fovea.session() for _ in range(3)]
+    for session in others:
+        list(session.send("Hi"))
+    long = fovea.session()
+    for number in range(20):
+        list(long.send(f"Question {number}?"))
+    groups = [prompt.group for prompt in from_conversations(fovea.tree, most=20)]
+    assert set(groups) == {long.id, *(session.id for session in others)}
+    assert groups.count(long.id) == 5
+
+
+def test_roles_take_turns_in_what_stood_before(open_fovea):
+    fovea = open_fovea(Script("", fail_after=0), "Fine.")
+    session = fovea.session()
+    list(session.send("Hi"))
+    list(session.send("Are you there?"))
+    assert [m.role for m in from_conversations(fovea.tree)[0].messages] == ["user"]
+
+
+def test_prompts_of_one_conversation_are_refused_before_anything_is_written(engine):
+    prompts = [replace(prompt, group="one") for prompt in asked(20)]
+    with pytest.raises(AgentError, match="come from one conversation"):
+        calibrate(engine, prompts, Order("toy", "4-bit", "16-bit"), quiet)
+    assert engine.requests == []
+
+
 # The whole ------------------------------------------------------------------------------------------------------------
 
 
@@ -111,6 +142,8 @@ def test_a_calibration_spends_its_budget_on_prompts_it_has_not_seen(engine):
     for name, share in found.held_out.spent.items():
         assert share == pytest.approx(float(name.rstrip("%")) / 100, abs=0.08)
     assert found.held_out.caught["20%"][0] > 0.3
+    assert found.held_out.spent_within.keys() == found.held_out.spent.keys()
+    assert all(low <= found.held_out.spent[name] <= high for name, (low, high) in found.held_out.spent_within.items())
     assert found.mismatch(engine.status(), "4-bit", "16-bit") == ""
     (engine.status().tiers[0].path).write_bytes(b"another model")
     assert "another 4-bit file" in found.mismatch(engine.status(), "4-bit", "16-bit")
@@ -145,8 +178,8 @@ def test_an_open_gate_spends_everything_and_a_closed_one_the_first_tokens(engine
         spent(gated_replies(engine, asked(4), "4-bit", "16-bit", gate, tokens=20, sampling=Sampling()))
         for gate in gates
     ]
-    assert spend[0] == 1.0
-    assert 0 < spend[1] <= 0.1
+    assert spend[0].value == 1.0
+    assert 0 < spend[1].low <= spend[1].value <= spend[1].high <= 0.1
 
 
 # Picks ----------------------------------------------------------------------------------------------------------------

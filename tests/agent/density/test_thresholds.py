@@ -7,17 +7,16 @@ from agent.density.thresholds import NEVER, interpolated, spent, threshold_for
 
 
 def played(scores, threshold, first, max_pending):
-    """The gate, token by token."""
+    """The gate, token by token: what the high tier has not read is pending, the token it chose itself among it."""
     high = every = 0
     for reply in scores:
-        pending = 0
+        pending = 1  # the last token of the prompt, unless the high tier has read it all
         for at, density in enumerate(reply):
             every += 1
             if (first and at == 0) or density >= threshold or pending >= max_pending:
                 high += 1
                 pending = 0
-            else:
-                pending += 1
+            pending += 1
     return high / every
 
 
