@@ -149,7 +149,7 @@ def _claim(path: Path, lock_path: Path) -> tuple[filelock.BaseFileLock | None, s
         paths.create(path.parent)
         lock.acquire()
     except filelock.Timeout:
-        return None, f"another fovea is using {path.parent}", True
+        return None, f"another fovea is using {path.parent} (close that one, then start this one again)", True
     except OSError as error:
         return None, f"{path.parent} cannot be written ({error.strerror or error})", False
     except StorageError as error:
