@@ -182,7 +182,7 @@ def show(made: Calibration, before: Calibration | None, path: Path, applied: boo
         )
         how = "spent" if held.ran else "spent (played)"
         rows = [["budget", "forks caught", "default rule", how]]
-        for budget in dict.fromkeys([*held.caught, *held.spent]):
+        for budget in sorted({*held.caught, *held.spent}, key=lambda name: float(name.rstrip("%"))):
             figures = [found.get(budget) for found in (held.caught, held.caught_default)]
             rows.append([budget, *(_interval(each) if each else "-" for each in figures), _spent(held, budget)])
         click.echo(table(rows, right=frozenset({0, 3})))

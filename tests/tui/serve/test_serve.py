@@ -181,6 +181,15 @@ def test_the_budget_is_kept_over_requests(server: Running, scripted: ScriptedEng
         assert answer["fovea"]["decoder"] == decoder, "a third of all tokens is spent after the first reply"
 
 
+def test_a_tier_that_was_chosen_to_speak_spends_nothing(scripted: ScriptedEngine) -> None:
+    load(scripted, TIE, "Eggs.")
+    with serving(scripted, Settings().with_values({"tier": EIGHT, "policy.budget": 0.5})) as server:
+        for decoder in ("gated", "gated"):
+            _, answer = server.raw("POST", "/v1/chat/completions", {"messages": ASK, "fovea": {"policy": "auto"}})
+            assert answer["fovea"]["decoder"] == decoder
+        assert server.service._spent.high_turns == 0
+
+
 def test_faithful_is_speculative(server: Running, scripted: ScriptedEngine) -> None:
     body = {"messages": ASK, "fovea": {"policy": "auto", "faithful": True}}
     server.raw("POST", "/v1/chat/completions", body)
