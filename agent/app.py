@@ -54,6 +54,8 @@ class Fovea:
         self._spec: LadderSpec | None = None
         self._status: LadderStatus | None = None
         self._loaded_from: Settings | None = None
+        self._made_for = settings
+        """The settings that engine and model name were made from."""
         self._loading = threading.Lock()
         self._desk = Desk(
             settings=settings,
@@ -159,7 +161,7 @@ class Fovea:
 
     def _load(self) -> None:
         settings = self.settings
-        if self._status is not None:
+        if self._status is not None or not ladders.same(self._made_for, settings):
             self._status = self._loaded_from = None
             self._renew_engine()
         given = "engine" in self._given  # it brings its own ladder
@@ -175,6 +177,7 @@ class Fovea:
             self.engine.close()
             self.engine = self._desk.engine = _engine(self.settings, self.folders, self.tree)
         self._desk.model = ladders.model_name(self.settings)
+        self._made_for = self.settings
 
     def predicted_memory(self) -> dict[str, int]:
         """Bytes each tier of the loaded ladder is predicted to take; unknown ones are left out."""

@@ -13,7 +13,7 @@ from time import perf_counter
 from backends.decoders.score import score
 from backends.errors import BackendError, Cancelled, ContextFull, LoadError
 from backends.pace import beaten, step_seconds
-from backends.reading import Reader
+from backends.reading import Reader, same_words
 from backends.stepper import Stepper
 from backends.types import (
     Decoder,
@@ -95,14 +95,21 @@ class Ladder:
         try:
             stepper = opener(tier, self.spec)
         except (BackendError, MemoryError) as error:
-            problem = str(error) or "not enough memory"
-            self._tiers.append(TierStatus(tier.name, tier.path, loaded=False, problem=problem))
-            if len(self.spec.tiers) > 1:
-                self._notices.append(f"The {tier.name} tier was not loaded: {problem}")
+            self._leave_out(tier, str(error) or "not enough memory")
+            return
+        first = next(iter(self._readers.values()), None)
+        if first is not None and not same_words(first.stepper, stepper):
+            stepper.close()
+            self._leave_out(tier, f"its vocabulary is not {first.name}'s; all tiers of a ladder are one model")
             return
         self._readers[tier.name] = Reader(tier, stepper, keep=max(2, self.spec.n_parallel))
         seconds = perf_counter() - start
         self._tiers.append(TierStatus(tier.name, tier.path, True, stepper.facts.bytes, seconds))
+
+    def _leave_out(self, tier: TierSpec, problem: str) -> None:
+        self._tiers.append(TierStatus(tier.name, tier.path, loaded=False, problem=problem))
+        if len(self.spec.tiers) > 1:
+            self._notices.append(f"The {tier.name} tier was not loaded: {problem}")
 
     def _note_limits(self) -> None:
         facts = next(iter(self._readers.values())).stepper.facts

@@ -16,6 +16,8 @@ Report = Callable[[int, int, int], None]
 
 _WORTH_KEEPING = 64
 """Tokens beyond a common beginning from which on the other conversation is kept beside the new one."""
+_SAMPLE, _ALIKE = 256, 0.9
+"""Tokens that are compared of two vocabularies, and the share that has to agree."""
 
 
 @dataclass(slots=True)
@@ -209,6 +211,17 @@ class Reader:
     def _touch(self, kept: Kept) -> None:
         self._clock += 1
         kept.used = self._clock
+
+
+def same_words(one: Stepper, other: Stepper) -> bool:
+    """Whether the same tokens are the same words to both, so that one can go on with what the other wrote.
+
+    Vocabularies of one model may differ in padding and in how control tokens are written; those of two models agree on
+    hardly more than single bytes.
+    """
+    count = min(one.facts.n_vocab, other.facts.n_vocab)
+    sample = range(0, count, max(count // _SAMPLE, 1))
+    return sum(one.piece(token) == other.piece(token) for token in sample) >= _ALIKE * len(sample)
 
 
 def shares_caches(one: Reader, other: Reader) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from agent.errors import BusyError, PromptTooLongError, SettingsError, TurnError
 from agent.events import Asked, Finished, Reading, Said, Started, Stopped, Wrote
+from agent.recall import NullMemory
 from agent.values import Scope, Status
 from backends.errors import EngineBusy, LoadError
 from backends.scripted import Script, ScriptedEngine, Word
@@ -520,6 +521,22 @@ def test_the_reply_of_a_server_is_read_anew_before_it_goes_on(open_fovea):
         (reply,) = list(go_on)[-1].replies
         assert reply.text.startswith("Red")
         assert fovea.engine.requests[-1].prefix and min(fovea.engine.requests[-1].prefix) >= 0
+
+
+def test_a_model_changed_before_one_was_loaded_is_the_one_that_replies(open_fovea):
+    fovea = open_fovea("One.", model="/nowhere/old.gguf")
+    fovea.change({"model": "/elsewhere/new.gguf"})
+    session = fovea.session()
+    assert list(session.send("Q"))[-1].replies[0].model == "new"
+
+
+def test_a_server_named_before_a_model_was_loaded_is_reached(folders):
+    from agent.app import Fovea
+    from agent.settings import Settings
+
+    with Fovea.open(Settings(), memory=NullMemory(), folders=folders) as fovea:
+        fovea.change({"tiers": {"far": {"url": "http://127.0.0.1:9/v1", "model": "big"}}})
+        assert fovea.ladder().loaded()[-1] == "far"
 
 
 def test_changed_settings_count_at_once_and_a_changed_ladder_is_loaded_anew(open_fovea):

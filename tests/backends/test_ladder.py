@@ -140,6 +140,21 @@ def test_a_tier_that_fails_to_load_is_dropped_with_one_line():
     assert "too big" in events[-1].text
 
 
+def test_a_tier_of_another_model_is_left_out_with_one_line():
+    def opener(tier, spec):
+        stepper = ToyStepper()
+        if tier.name == "16-bit":
+            stepper.piece = lambda token: bytes([65 + token])
+            stepper.close = lambda: closed.append(tier.name)
+        return stepper
+
+    closed: list[str] = []
+    lad = Ladder(LadderSpec(tuple(TierSpec(name, Path(name)) for name in NAMES), ctx=512), opener)
+    assert (lad.status().loaded(), closed) == (["4-bit", "8-bit"], ["16-bit"])
+    (notice,) = lad.status().notices
+    assert "vocabulary is not 4-bit's" in notice
+
+
 def test_no_tier_at_all_is_an_error_that_names_each_reason_once():
     with pytest.raises(LoadError, match=r"^4-bit, 8-bit, 16-bit: it is too big$"):
         ladder(broken=NAMES)
