@@ -45,6 +45,8 @@ def look_closer(  # noqa: PLR0913  # the contract of the screens, plus what it w
     if scope is Scope.TURN:
         stages: Sequence[Stage] = [Stage(desk.overseer.closer(situation, wanted), longest)]
         kept: Sequence[Step] = ()
+    elif ladder.remote(wanted):
+        raise TurnError(f"{wanted} is a server, which can write the whole reply again but no part of it")
     else:
         steps = steps_of(desk, reply)
         start, end = span[0], len(steps) if span[1] is None else span[1]

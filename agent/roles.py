@@ -44,13 +44,15 @@ def next_higher(settings: Settings, ladder: LadderStatus, tier: str) -> str:
 def judging(settings: Settings, ladder: LadderStatus, tier: str) -> str:
     """The tier the gate asks and proposals offer: the one from the settings if it is higher, else the highest.
 
-    A gate comes no nearer than the tier it asks, and asking the highest costs little more (docs/precision.md). Empty
-    when nothing is higher.
+    A gate comes no nearer than the tier it asks, and asking the highest costs little more (docs/precision.md). A server
+    cannot be asked token by token: it is taken only where nothing else is higher, or the settings say so. Empty when
+    nothing is higher.
     """
     above = _above(ladder, tier)
     if settings.high in above:
         return settings.high
-    return above[-1] if above else ""
+    here = [name for name in above if not ladder.remote(name)]
+    return (here or above or [""])[-1]
 
 
 def spoken(ladder: LadderStatus, speaking: str) -> frozenset[str]:

@@ -225,7 +225,7 @@ class Session:
         reply = self._reply_node(node_id)
         branches.refuse_foreign(self._desk, reply)
         ladder = self._desk.ladder()
-        tier = self._desk.usable(ladder, tier) if tier else ladder.loaded()[-1]
+        tier = self._desk.usable(ladder, tier) if tier else (ladder.local() or ladder.loaded())[-1]
         tokens = [step.token for step in branches.steps_of(self._desk, reply)]
         against = reply.tier if reply.tier in ladder.loaded() and reply.tier != tier else ""
         return self._desk.engine.score(prompt_before(self._desk, self._state, reply), tokens, tier, against)

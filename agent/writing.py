@@ -151,7 +151,9 @@ class Writing:
         elif isinstance(event, Done):
             job.problem, job.reason = "", event.reason
             job.usage, job.timing = _together(job.usage, event.usage), _sum(job.timing, event.timing)
-            self.fell_back = self.fell_back or event.decoder is not plan.decoder
+            # A model that cannot take drafts back writes plainly too, but at the tier that was asked for.
+            below = any(step.tier != plan.high for draft in job.drafts for step in draft.steps[draft.kept :])
+            self.fell_back = self.fell_back or (event.decoder is not plan.decoder and below)
         elif isinstance(event, Failed):
             job.problem = event.text
 

@@ -295,6 +295,8 @@ class TierStatus:
     """Measured writing speed of this tier alone, tokens per second; 0 until measured."""
     slower_than: str = ""
     """A higher tier that writes faster on this machine: this one is passed over unless the settings name it."""
+    remote: bool = False
+    """A server: it writes whole replies, and cannot be asked token by token."""
 
     @property
     def reason(self) -> str:
@@ -317,6 +319,14 @@ class LadderStatus:
     def loaded(self) -> list[str]:
         """Names of the usable tiers, low to high."""
         return [tier.name for tier in self.tiers if tier.loaded]
+
+    def remote(self, name: str) -> bool:
+        """Whether a tier is a server."""
+        return any(tier.name == name and tier.remote for tier in self.tiers)
+
+    def local(self) -> list[str]:
+        """Names of the usable tiers that are no servers, low to high."""
+        return [name for name in self.loaded() if not self.remote(name)]
 
     def worth(self) -> list[str]:
         """Names of the usable tiers, low to high, without those that are slower than a higher one."""

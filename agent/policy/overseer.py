@@ -55,6 +55,9 @@ class BudgetOverseer:
         plain = Plan(situation.tier, gate=self._densities(situation))
         if policy.mode is not Policy.AUTO or not situation.high:
             return plain
+        if situation.ladder.remote(situation.high):
+            self._say(f"{situation.high} is a server and cannot be asked token by token: replies are written plainly")
+            return plain
         predictor = self._predictor(situation)
         length = _usual_length(situation)
         if policy.faithful:

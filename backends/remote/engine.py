@@ -142,7 +142,7 @@ class MixedEngine:
             self._completers[tier.name] = self._make(RemoteOptions.of(tier))
         except BackendError as error:
             problem = str(error)
-        self._remote.append(TierStatus(tier.name, tier.path, not problem, problem=problem))
+        self._remote.append(TierStatus(tier.name, tier.path, not problem, problem=problem, remote=True))
         return problem
 
     def _merge(self, status: LadderStatus) -> LadderStatus:

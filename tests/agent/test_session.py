@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -403,15 +404,47 @@ def test_the_meter_estimates_where_the_engine_cannot_be_asked(open_fovea, monkey
     assert meter.estimated and meter.available == 4096 and meter.used > 0
 
 
+class FarHigh(ScriptedEngine):
+    """Its highest tier is a server."""
+
+    def _tier(self, name):
+        return replace(super()._tier(name), remote=name == SIXTEEN)
+
+
+def test_a_server_on_top_takes_nothing_from_the_tiers_below_it(open_fovea):
+    script = Script([Word("two"), Word(" legs", density=0.9, high=" eggs")])
+    fovea = open_fovea(engine=FarHigh([script, script]), policy__mode="auto", policy__budget=1.0)
+    session = fovea.session()
+    list(session.send("Q"))
+    assert (fovea.engine.requests[0].decoder, fovea.engine.requests[0].high) == (Decoder.GATED, "8-bit")
+    assert session.forks(session.head).tier == "8-bit"
+    with pytest.raises(TurnError, match="no part of it"):
+        list(session.look_closer(session.head, scope=Scope.SPAN, start=0, end=1, tier=SIXTEEN))
+    fovea.change({"high": SIXTEEN})
+    said = [e.text for e in session.send("Q") if isinstance(e, Said)]
+    assert fovea.engine.requests[-1].decoder is Decoder.PLAIN
+    assert any("16-bit is a server" in text for text in said)
+
+
+def test_a_reply_written_plainly_at_the_tier_that_was_asked_for_lost_none(open_fovea):
+    class Plain(ScriptedEngine):
+        def run(self, request):
+            at_high = replace(request, tier=request.high or request.tier, decoder=Decoder.PLAIN)
+            yield from super().run(at_high)
+
+    fovea = open_fovea(engine=Plain(["One."]), policy__mode="auto", policy__faithful=True)
+    session = fovea.session()
+    list(session.send("Q"))
+    assert [d.kind for d in session.decisions()] == ["auto"]
+
+
 def test_a_lost_tier_is_recorded(open_fovea):
     class Losing(ScriptedEngine):
         def run(self, request):
-            from dataclasses import replace
-
             for event in super().run(request):
                 yield replace(event, decoder=Decoder.PLAIN) if hasattr(event, "decoder") else event
 
-    fovea = open_fovea(engine=Losing(["One."]), policy__mode="auto")
+    fovea = open_fovea(engine=Losing([Script([Word("One", density=0.0)])]), policy__mode="auto")
     session = fovea.session()
     list(session.send("Q"))
     assert [d.kind for d in session.decisions()] == ["auto", "lost-tier"]

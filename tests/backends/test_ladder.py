@@ -89,6 +89,15 @@ def test_any_pair_of_tiers(low, high, read_high):
     assert gated[-1].decoder is Decoder.GATED
 
 
+@pytest.mark.parametrize("decoder", [Decoder.GATED, Decoder.SPECULATIVE])
+def test_a_reply_that_lost_its_high_tier_says_that_it_was_finished_plainly(decoder):
+    lad, steppers = ladder()
+    steppers["16-bit"].fail_after = 3
+    events = run(lad, high="16-bit", decoder=decoder, gate=Gate(0.0))
+    assert any(isinstance(event, Notice) and "The 16-bit tier failed" in event.text for event in events)
+    assert (len(tokens(events)), events[-1].decoder) == (20, Decoder.PLAIN)
+
+
 def test_reading_high_prefills_once():
     lad, steppers = ladder()
     run(lad, high="16-bit", decoder=Decoder.GATED, gate=Gate(2.0), read_high=True, max_tokens=4)

@@ -61,7 +61,7 @@ def text(events: list[Event]) -> str:
 
 def test_the_status_shows_both_and_says_that_text_leaves(engine: MixedEngine, server: ScriptedServer) -> None:
     status = engine.status()
-    assert status.loaded() == [FOUR, SIXTEEN]
+    assert status.loaded() == [FOUR, SIXTEEN] and status.local() == [FOUR]
     host = server.url.split("/")[2]
     assert f"Replies of the 16-bit tier come from {host}: the conversation is sent there." in status.notices
     assert not server.bodies, "loading sends nothing"
@@ -72,6 +72,15 @@ def test_a_turn_goes_where_its_tier_is(engine: MixedEngine, server: ScriptedServ
     assert text(list(engine.run(ASK))) == "remote words"
     assert text(list(engine.run(replace(ASK, tier=FOUR)))) == "local words"
     assert len(server.bodies) == 1
+
+
+def test_a_server_that_writes_needs_nothing_of_the_local_engine(
+    engine: MixedEngine, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(ScriptedEngine, "status", lambda self: asked.append(1))
+    server.scripts = [says("remote words")]
+    assert text(list(engine.run(ASK))) == "remote words" and not asked
 
 
 def test_unreachable_means_one_line_and_staying_local(engine: MixedEngine, server: ScriptedServer) -> None:
