@@ -55,7 +55,7 @@ class SamplingSettings(Section):
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] = 1.1
     """Above 1, recent tokens become less likely. 1: off."""
     repetition_window: Annotated[int, Field(ge=0)] = 64
-    """How many recent tokens the penalty looks at."""
+    """How many recent tokens the penalty looks at. 0: none."""
     seed: Annotated[int, Field(ge=-1, le=2**32 - 1)] = -1
     """Same seed, same text. -1: a new seed for every reply."""
     max_tokens: Annotated[int, Field(ge=1)] = 512
@@ -158,7 +158,8 @@ class Settings(Section):
     tier: str = ""
     """The tier that speaks. Empty: the lowest one that is not slower than a higher one."""
     high: str = ""
-    """The tier a closer look uses. Empty: the gate and its proposals use the highest, Ctrl+R the next higher one."""
+    """The tier a closer look uses. Empty: the gate and its proposals use the highest that is no server,
+    Ctrl+R the next higher one."""
     system_prompt: str = DEFAULT_SYSTEM_PROMPT
     """The first message of every conversation."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -189,6 +189,13 @@ class Tree:
         """Change the status alone (a partial reply is being resumed)."""
         self._db.write("UPDATE nodes SET status = ? WHERE id = ?", (str(status), node))
 
+    def set_tier(self, node: int, tier: str) -> None:
+        """Name the tier that wrote a reply, where it was to be another one."""
+        self._db.write(
+            "UPDATE nodes SET tier = ?, author = CASE WHEN author = tier THEN ? ELSE author END WHERE id = ?",
+            (tier, tier, node),
+        )
+
     def node(self, node: int) -> Node:
         """One node with its steps. Raises NotFoundError."""
         row = self._db.row(NODE, (node,))

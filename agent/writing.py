@@ -171,6 +171,8 @@ class Writing:
                 usage = replace(job.usage, completion_tokens=wrote) if job.usage else None
                 low = {*self.spoken, EDITED}
                 high = sum(1 for step in new if step.tier not in low or step.why is not Why.SPOKE)
+                if other := _stood_in(job, draft):
+                    self.tree.set_tier(draft.node, other)
                 self.finished.append(
                     self.tree.finish(
                         draft.node,
@@ -195,6 +197,13 @@ def listening(events: Iterator[T]) -> Iterator[Iterator[T]]:
         close = getattr(events, "close", None)
         if close is not None:
             close()
+
+
+def _stood_in(job: Job, draft: Draft) -> str:
+    """The tier that wrote in place of those that were to (a server did not answer); empty when none did."""
+    planned = {tier for stage in job.stages for tier in (stage.plan.tier, stage.plan.high)}
+    wrote = {step.tier for step in draft.steps[draft.kept :]}
+    return "" if wrote & planned else next(iter(wrote), "")
 
 
 def _together(first: Usage | None, second: Usage) -> Usage:

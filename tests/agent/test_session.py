@@ -438,6 +438,20 @@ def test_a_reply_written_plainly_at_the_tier_that_was_asked_for_lost_none(open_f
     assert [d.kind for d in session.decisions()] == ["auto"]
 
 
+def test_a_reply_bears_the_name_of_the_tier_that_wrote_it(open_fovea):
+    class Away(ScriptedEngine):
+        """Its server does not answer."""
+
+        def run(self, request):
+            yield from super().run(replace(request, tier=FOUR) if request.tier == SIXTEEN else request)
+
+    session = open_fovea(engine=Away(["One.", "Two."])).session()
+    (reply,) = list(session.send("Q", tier=SIXTEEN))[-1].replies
+    assert (reply.tier, reply.author) == (FOUR, FOUR)
+    (reply,) = list(session.send("Q", tier="8-bit"))[-1].replies
+    assert (reply.tier, reply.author) == ("8-bit", "8-bit")
+
+
 def test_a_lost_tier_is_recorded(open_fovea):
     class Losing(ScriptedEngine):
         def run(self, request):
