@@ -106,13 +106,19 @@ class Desk:
 
     def sampling(self) -> Sampling:
         """How tokens are drawn; a seed of -1 becomes a new one for every reply."""
-        chosen = self.settings.sampling
-        return Sampling(
-            repetition_penalty=chosen.repetition_penalty,
-            repetition_window=chosen.repetition_window,
-            temperature=chosen.temperature,
-            top_k=chosen.top_k,
-            top_p=chosen.top_p,
-            min_p=chosen.min_p,
-            seed=secrets.randbelow(2**31) if chosen.seed < 0 else chosen.seed,
-        )
+        seed = self.settings.sampling.seed
+        return sampling_of(self.settings, secrets.randbelow(2**31) if seed < 0 else seed)
+
+
+def sampling_of(settings: Settings, seed: int) -> Sampling:
+    """How the settings draw tokens, with a seed."""
+    chosen = settings.sampling
+    return Sampling(
+        repetition_penalty=chosen.repetition_penalty,
+        repetition_window=chosen.repetition_window,
+        temperature=chosen.temperature,
+        top_k=chosen.top_k,
+        top_p=chosen.top_p,
+        min_p=chosen.min_p,
+        seed=seed,
+    )

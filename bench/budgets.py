@@ -3,9 +3,10 @@
     python -m bench.budgets --model pocket --splits 8
     python -m bench.budgets --model pocket --splits 4 --endless
 
-Each split fits a calibration as ``fovea calibrate`` does, on three quarters of the prompts, and writes gated replies to
-the last quarter: once with the threshold alone, and once as one conversation in which the budget controller moves it.
-A quarter of a hundred prompts is a small sample, so the splits are pooled; intervals are resampled over prompts.
+Each split fits a calibration as ``fovea calibrate`` does, but with greedy replies, on three quarters of the prompts,
+and writes gated replies to the last quarter: once with the threshold alone, and once as one conversation in which the
+budget controller moves it. A quarter of a hundred prompts is a small sample, so the splits are pooled; intervals are
+resampled over prompts.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def examples(
         # The high tier reads the prompt, as in a gated reply: the low tier's signals depend on whose cache it has.
         begin = beginning(engine, prompt)
         for sample in range(samples):
-            drawn = Sampling(temperature=_VARIED, seed=sample) if sample else sampling
+            drawn = Sampling(temperature=_VARIED, seed=sample) if sample else _own(sampling, at)
             reply = write(
                 engine,
                 Request(
@@ -104,8 +104,13 @@ def gated_replies(
     for at, prompt in enumerate(prompts):
         progress(at / len(prompts))
         if fits(engine, prompt, tokens):
-            yield write(engine, gated_request(engine, prompt, low, high, gate, tokens, sampling))
+            yield write(engine, gated_request(engine, prompt, low, high, gate, tokens, _own(sampling, at)))
     progress(1.0)
+
+
+def _own(sampling: Sampling, number: int) -> Sampling:
+    """Random numbers of its own for each prompt: one odd draw must not stand at the same place in all replies."""
+    return replace(sampling, seed=sampling.seed + number)
 
 
 def spent(replies: Iterable[Reply]) -> Estimate:

@@ -92,6 +92,7 @@ def calibrate(  # noqa: PLR0913, PLR0917  # one option each
 def _from_replies(fovea: Fovea, prompts: Path | None, budget: float, tokens: int) -> Calibration:
     from agent.calibrate.run import Order, require_enough
     from agent.calibrate.run import calibrate as run
+    from agent.desk import sampling_of
     from agent.ladder import model_name
 
     asked = _prompts(fovea, prompts)
@@ -99,7 +100,14 @@ def _from_replies(fovea: Fovea, prompts: Path | None, budget: float, tokens: int
     low, high = _pair(fovea)
     source = prompts.name if prompts else "past conversations"
     order = Order(
-        model_name(fovea.settings), low, high, budget=budget, tokens=tokens, source=f"{len(asked)} prompts, {source}"
+        model_name(fovea.settings),
+        low,
+        high,
+        budget=budget,
+        tokens=tokens,
+        # As the chat writes: greedy replies are less dense than drawn ones, and a budget set by them is overspent.
+        sampling=sampling_of(fovea.settings, max(fovea.settings.sampling.seed, 0)),
+        source=f"{len(asked)} prompts, {source}",
     )
     bars: dict[str, Bar] = {}
 

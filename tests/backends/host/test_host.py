@@ -243,6 +243,7 @@ from pathlib import Path
 from backends.host import EngineHost
 from backends.types import *
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` would be inherited
+signal.signal(signal.SIGINT, signal.default_int_handler)  # so would a shell's `&`
 host = EngineHost()
 host.load(LadderSpec((TierSpec("4-bit", Path(sys.argv[1])),), ctx=1024, threads=2))
 print(host.pid, flush=True)

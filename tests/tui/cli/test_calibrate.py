@@ -22,7 +22,12 @@ def runner(tmp_path, monkeypatch):
     monkeypatch.setattr(agent.app.ladders, "build", lambda *_: engine._spec)
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("".join(f"{chr(97 + n % 26) * 4}word{n}\n" for n in range(24)))
-    return lambda *arguments: CliRunner().invoke(calibrate, list(arguments)), prompts, tmp_path
+
+    def run(*arguments):
+        return CliRunner().invoke(calibrate, list(arguments))
+
+    run.engine = engine
+    return run, prompts, tmp_path
 
 
 def test_nothing_is_applied_unless_told(runner):
@@ -32,6 +37,21 @@ def test_nothing_is_applied_unless_told(runner):
     assert "forks caught" in shown.output and "Nothing was changed" in shown.output
     assert not (folder / "config" / "generation_config.yaml").exists()
     assert len(list((folder / "cache" / "calibrations").glob("*.json"))) == 1
+
+
+def test_replies_are_written_as_the_chat_writes_them(runner):
+    run, prompts, folder = runner
+    (folder / "config" / "generation_config.yaml").write_text("sampling: {temperature: 0.9, top_k: 7}\n")
+    assert run(str(prompts), "--tokens", "24", "--budget", "12%").exit_code == 0
+    gated = [request.sampling for request in run.engine.requests if request.decoder == "gated"]
+    assert {(drawn.temperature, drawn.top_k, drawn.repetition_penalty) for drawn in gated} == {(0.9, 7, 1.1)}
+    assert len({drawn.seed for drawn in gated}) > 1
+
+
+def test_a_budget_between_the_usual_ones_is_shown_too(runner):
+    run, prompts, _ = runner
+    shown = run(str(prompts), "--tokens", "24", "--budget", "12%").output
+    assert shown.index(" 10%") < shown.index(" 12%") < shown.index(" 20%")
 
 
 def test_apply_names_the_file_in_the_settings(runner):
