@@ -167,6 +167,9 @@ class TransformersStepper:
                 ).logits.float().cpu().numpy()  # fmt: skip
         except torch.OutOfMemoryError as error:
             raise BackendError("The graphics card is out of memory; use a smaller ctx or batch size.") from error
+        except RuntimeError as error:  # memory of the CPU, kernels, drivers: a lower tier can go on without this one
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise BackendError(f"PyTorch failed to compute a step ({first[:200]}).") from error
         for feed in feeds:
             self._rows.set_length(feed.seq, self._rows.length(feed.seq) + width)
         return [logits[i, logits.shape[1] - feed.outputs :] for i, feed in enumerate(feeds)]

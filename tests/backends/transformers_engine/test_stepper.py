@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from backends.errors import BackendError
 from backends.stepper import Feed, Stepper
 from tests.backends.contract import Make, StepperContract
 from tests.backends.transformers_engine import tiny
@@ -144,6 +145,22 @@ def test_another_models_cache_is_refused(folder: Path, tmp_path: Path) -> None:
     one.prefill(seq, [5, 6, 7])
     with pytest.raises(CacheError, match="another model"):
         other.import_cache(other.open(), one.export_cache(seq), 3)
+
+
+def test_what_torch_raises_is_one_line_and_costs_no_cells(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stepper = opener(folder)(ctx=128)
+    seq = stepper.open()
+    stepper.prefill(seq, [5, 6, 7])
+
+    def broken(**_: object) -> object:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory\nframe #0")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stepper, "_model", broken)
+        with pytest.raises(BackendError, match=r"can't allocate memory\)\.$"):
+            stepper.step([Feed(seq, [8])])
+    assert stepper.length(seq) == 3
+    assert stepper.step([Feed(seq, [8])])[0].shape[0] == 1
 
 
 def test_a_context_is_not_longer_than_the_model_was_made_for(folder: Path) -> None:
