@@ -2,7 +2,8 @@
 
 WAL mode, so that readers never wait for a writer; ``synchronous=NORMAL``, so that a killed process loses nothing it
 committed and a power cut can lose at most the last commits, never the file; the end of every command checkpoints,
-which syncs. Connections are one per thread (SQLite's own rule for parallel reads) and are closed together.
+which syncs. Connections are one per thread (SQLite's own rule for parallel reads); those of threads that have ended are
+closed when the next one is opened, all others together.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Database:
         self.path = folder / FILE_NAME
         self.read_only = read_only
         self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._all: list[tuple[threading.Thread, sqlite3.Connection]] = []
         self._guard = threading.Lock()
         self._closed = False
         if not read_only:
@@ -72,7 +73,11 @@ class Database:
             connection = self._open()
         self._local.connection = connection
         with self._guard:
-            self._all.append(connection)
+            # The chat recalls in a new thread every turn: without this a long one would run out of file descriptors.
+            for held in [held for held in self._all if not held[0].is_alive()]:
+                held[1].close()
+                self._all.remove(held)
+            self._all.append((threading.current_thread(), connection))
         return connection
 
     def _open(self) -> sqlite3.Connection:
@@ -148,7 +153,7 @@ class Database:
         """Close every thread's connection; the object cannot be used afterwards."""
         with self._guard:
             self._closed = True
-            for connection in self._all:
+            for _, connection in self._all:
                 connection.close()
             self._all.clear()
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -366,3 +367,11 @@ def test_words_in_memory_are_given_up_when_too_much_is_new(store: Store, monkeyp
     assert len(store.search_words(["gate"], 10)) == 4
     store.warm(worth_from=0)
     assert store.word_counts(["gate"]) == (4, {"gate": 4})
+
+
+def test_connections_of_ended_threads_are_closed(store: Store) -> None:
+    for _ in range(20):
+        thread = threading.Thread(target=store.stats)
+        thread.start()
+        thread.join()
+    assert len(store.database._all) <= 2
