@@ -92,7 +92,8 @@ def fetched(url: str, folder: Path, limits: FetchLimits | None = None) -> Iterat
         try:
             with opener.open(request, timeout=bounds.socket_seconds) as response:
                 headers: Message = response.headers
-                _copy(response.read, file, bounds, deadline)
+                # read1 gives what has come; read would wait for a whole block, and a server that drips for hours.
+                _copy(response.read1, file, bounds, deadline)
         except urllib.error.HTTPError as error:
             raise FetchError(f"the server answered {error.code} {_line(error.reason)}") from error
         except urllib.error.URLError as error:

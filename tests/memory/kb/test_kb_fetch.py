@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +27,14 @@ class Site(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.served.append(self.path)
+        if self.path == "/drip":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(b"a")
+                    time.sleep(0.02)
+            return
         if self.path.startswith("/to/"):
             self.send_response(302)
             self.send_header("Location", self.path.removeprefix("/to/"))
@@ -107,6 +117,11 @@ def test_size_is_bounded_and_nothing_stays_behind(site: str, tmp_path: Path) -> 
     with pytest.raises(FetchError, match="larger than"), fetched(f"{site}/big", tmp_path, FetchLimits(bytes=100_000)):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_that_comes_letter_by_letter_is_given_up(site: str, tmp_path: Path) -> None:
+    with pytest.raises(FetchError, match="longer than"), fetched(f"{site}/drip", tmp_path, FetchLimits(seconds=0.3)):
+        pass
 
 
 def test_a_public_page_may_not_lead_inside(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
