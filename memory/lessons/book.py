@@ -73,12 +73,13 @@ class LessonBook:
         return proposal
 
     def forget(self, key: str) -> bool:
-        """Remove one lesson's section; return whether it was there."""
+        """Remove one lesson, every section that says it; return whether it was there."""
         note = self._note()
-        found = next((lesson for lesson in parse_lessons(note.text) if lesson.key == key), None) if note else None
-        if note is None or found is None:
+        text = note.text if note else ""
+        while found := next((lesson for lesson in parse_lessons(text) if lesson.key == key), None):
+            text = text[: found.start] + text[found.end :]
+        if note is None or text == note.text:
             return False
-        text = note.text[: found.start] + note.text[found.end :]
         self._folder.write(LESSONS_NAME, text, note.digest)
         return True
 

@@ -20,9 +20,9 @@ from memory.safety import one_line
 
 Origin = Literal["rejection", "correction", "edit", "statement"]
 
-_SECTION = re.compile(r"^##[ \t]+(?P<rule>\S.*?)[ \t]*$", re.MULTILINE)
+_SECTION = re.compile(r"^##[ \t]+(?P<rule>\S(?:.*\S)?)[ \t\r]*$", re.MULTILINE)
 _FIELD = re.compile(r"^[-*][ \t]+(when|because|from)[ \t]*:[ \t]*(.*)$", re.MULTILINE | re.IGNORECASE)
-_FROM = re.compile(r"^(?P<origin>\w+)?(?:,\s*(?P<date>\d{4}-\d\d-\d\d))?(?:,\s*seen (?P<count>\d+) times)?")
+_FROM = re.compile(r"^(?P<origin>\w+)?(?:,\s*(?P<date>\d{4}-\d\d-\d\d))?(?:,\s*seen (?P<count>\d{1,9}) times)?")
 _ORIGINS: tuple[Origin, ...] = ("rejection", "correction", "edit", "statement")
 
 

@@ -12,8 +12,10 @@ import yaml
 from memory.safety import one_line
 
 FRONT_MATTER_LIMIT = 4096  # characters; a larger block is text, not settings
+_NESTED = (list, dict, set, tuple)
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
-_HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
+_UNCLOSED = re.compile(r"\A---[ \t]*\r?\n(.*?)(?:^[ \t]*\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_HEADING = re.compile(r"^#{1,6}[ \t]+(\S.*)$", re.MULTILINE)
 _WIKI_LINK = re.compile(r"\[\[([^\[\]\n|#]{1,200})(?:#([^\[\]\n|]{0,200}))?(?:\|([^\[\]\n]{0,200}))?\]\]")
 _CODE = re.compile(r"^(```|~~~).*?^\1|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 _PRIVATE_WORD = re.compile(r"^\s*private\b", re.IGNORECASE | re.MULTILINE)
@@ -75,7 +77,7 @@ def parse(name: str, content: bytes, modified: float = 0.0) -> Note:
     except UnicodeDecodeError:
         text, damaged = content.decode("utf-8-sig", errors="replace"), True
     settings, body, broken = _split(text)
-    title = one_line(str(settings.get("title") or ""), 120) or _first_heading(body) or _title_from(name)
+    title = one_line(_scalar(settings.get("title")), 120) or _first_heading(body) or _title_from(name)
     return Note(
         name=name,
         text=text,
@@ -120,8 +122,11 @@ def render(body: str, *, title: str = "", tags: tuple[str, ...] = (), private: b
 def _split(text: str) -> tuple[dict[str, object], str, str]:
     """Front matter, body, and the front matter's source where it could not be understood."""
     match = _FRONT_MATTER.match(text)
-    if not match or len(match[1]) > FRONT_MATTER_LIMIT:
-        return {}, text, match[1] if match else ""
+    if not match:  # a line of dashes may just be a rule; what would be settings ends at the first empty line
+        unclosed = _UNCLOSED.match(text)
+        return {}, text, unclosed[1] if unclosed else ""
+    if len(match[1]) > FRONT_MATTER_LIMIT:
+        return {}, text, match[1]
     try:
         loaded = yaml.safe_load(match[1])
     except (yaml.YAMLError, RecursionError, ValueError):
@@ -133,20 +138,27 @@ def _split(text: str) -> tuple[dict[str, object], str, str]:
     return {str(key).lower(): value for key, value in loaded.items()}, text[match.end() :].lstrip("\r\n"), ""
 
 
+def _scalar(value: object) -> str:
+    """A plain value as text; nothing of a nested one, for aliases can make its text larger than any memory."""
+    return "" if value is None or isinstance(value, _NESTED) else str(value)
+
+
 def _tags(value: object) -> tuple[str, ...]:
     items = value if isinstance(value, list) else re.split(r"[,\s]+", value) if isinstance(value, str) else []
-    return tuple(dict.fromkeys(one_line(str(item).lstrip("#"), 40) for item in items[:50] if str(item).strip("# ")))
+    words = (_scalar(item).lstrip("#") for item in items[:50])
+    return tuple(dict.fromkeys(one_line(word, 40) for word in words if word.strip("# ")))
 
 
 def _is_private(value: object, broken: str) -> bool:
     if value is None:
         return bool(broken and _PRIVATE_WORD.search(broken))
-    return str(value).strip().casefold() not in {"false", "no", "off", "0", "", "нет"}
+    return isinstance(value, _NESTED) or str(value).strip().casefold() not in {"false", "no", "off", "0", "", "нет"}
 
 
 def _first_heading(body: str) -> str:
     match = _HEADING.search(body)
-    return one_line(match[1], 120) if match else ""
+    # Closing marks are taken off here: a pattern that allows for them can take forever over a line of blanks.
+    return one_line(match[1].rstrip().rstrip("#"), 120) if match else ""
 
 
 def _title_from(name: str) -> str:

@@ -157,3 +157,14 @@ def test_any_file_is_survived(text: str) -> None:
     for lesson in parse_lessons(text):
         assert lesson.rule.strip()
         assert text[lesson.start : lesson.end].startswith("##")
+
+
+def test_a_lesson_written_twice_is_forgotten_whole(folder: NotesFolder, book: LessonBook) -> None:
+    folder.create(LESSONS_NAME, "## Ask first\n\n## Be brief\n\n## ask first\nagain\n")
+    assert book.forget(book.lessons()[0].key)
+    assert [lesson.rule for lesson in book.lessons()] == ["Be brief"]
+
+
+def test_lines_made_to_take_forever_are_read_at_once() -> None:
+    assert parse_lessons("## a" + " " * 200_000 + "b")[0].rule.endswith("b")
+    assert parse_lessons(f"## a\n- from: edit, seen {'9' * 5000} times\n")[0].count == 1

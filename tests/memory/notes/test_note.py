@@ -56,6 +56,26 @@ def test_hostile_front_matter_is_text(hostile: str) -> None:
     assert parse("a.md", f"---\n{hostile}\n---\nbody".encode()).body.endswith("body")
 
 
+def test_front_matter_that_was_never_closed_does_not_publish_a_private_note() -> None:
+    assert parse("a.md", b"---\nprivate: true\n\nthe plan").private
+    assert parse("a.md", b"---\r\nprivate: true").private
+    assert not parse("a.md", b"---\nbelow a rule\n\nprivate thoughts").private
+
+
+def test_aliases_do_not_grow() -> None:
+    lists = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lists += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    for use in ("tags: [*a11, sea]", "title: *a11", "private: *a11"):
+        note = parse("trip.md", "\n".join(["---", *lists, use, "---", "text"]).encode())
+        assert note.title == "trip"
+        assert note.tags == (("sea",) if "tags" in use else ())
+        assert note.private == ("private" in use)
+
+
+def test_a_heading_with_a_long_gap_takes_no_time() -> None:
+    assert parse("a.md", b"# a" + b" " * 100_000 + b"b").title == "a b"
+
+
 def test_bytes_that_are_not_utf8_are_marked() -> None:
     note = parse("a.md", "Привет".encode("cp1251"))
     assert note.damaged
