@@ -75,7 +75,7 @@ def sync(folder: NotesFolder, store: Store) -> Synced:
         (kind, uri)
         for kind, uri in known
         # A file that is there but cannot be read just now keeps what was known of it.
-        if (kind, uri) not in seen and uri.partition("#")[0] not in unreadable
+        if (kind, uri) not in seen and _file_of(kind, uri) not in unreadable
     ]
     for kind, uri in removed:
         store.remove_document(kind, uri)
@@ -112,13 +112,18 @@ def _places(chunks: Iterable[Chunk], scores: dict[int, float], terms: set[str], 
             if document.kind not in {NOTE, LESSON} or (document.private and not private):
                 continue
             yield Found(
-                name=document.uri.partition("#")[0],
+                name=_file_of(document.kind, document.uri),
                 title=document.title,
                 line=source.placement.line_start + best,
                 text=lines[best].strip(),
                 score=scores[chunk.id],
                 private=document.private,
             )
+
+
+def _file_of(kind: str, uri: str) -> str:
+    """The file a document stands in; a lesson's key comes after it, while a note's own name may hold the sign."""
+    return uri.rpartition("#")[0] if kind == LESSON else uri
 
 
 def _documents_of(note: Note) -> Iterable[tuple[str, str, str]]:

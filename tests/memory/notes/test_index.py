@@ -114,3 +114,9 @@ def test_memory_is_searchable_too(folder: NotesFolder, store: Store) -> None:
     folder.create(MEMORY_NAME, "- The server is called fra-2\n")
     sync(folder, store)
     assert [found.name for found in search(store, "server")] == [MEMORY_NAME]
+
+
+def test_a_number_sign_in_a_name_belongs_to_the_name(folder: NotesFolder, store: Store) -> None:
+    folder.create("c#.md", "# Sharp\n\nrecords hold values")
+    sync(folder, store)
+    assert [found.name for found in search(store, "records")] == ["c#.md"]
