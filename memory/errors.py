@@ -16,6 +16,7 @@ MemoryRoomError                 base of all; its text is a sentence a person can
 ├── VectorIndexError            the derived chromadb index is unusable; exact search goes on
 └── NoteError                   a note could not be read or written
     ├── NoteNotFoundError       no note by that name
+    │   └── NoteAmbiguousError  several notes answer to it
     ├── NoteConflictError       the file was edited by someone else meanwhile; both versions are kept
     ├── NoteBudgetError         MEMORY.md would outgrow its share of the prompt
     └── PathRefusedError        a name that leads out of its folder, or that no file may have
@@ -86,6 +87,10 @@ class NoteError(MemoryRoomError):
 
 class NoteNotFoundError(NoteError):
     """There is no note by that name."""
+
+
+class NoteAmbiguousError(NoteNotFoundError):
+    """Several notes answer to that name; the message lists them."""
 
 
 class NoteConflictError(NoteError):

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 
-from memory.errors import NoteNotFoundError
+from memory.errors import NoteAmbiguousError, NoteNotFoundError
 from memory.notes.conflict import is_conflict
 from memory.notes.note import Link, Note
 from memory.paths import slug
@@ -41,7 +41,8 @@ class NoteNames:
         """The one note that answers to a name.
 
         Raises:
-            NoteNotFoundError: no note, or several, answer to that; the message offers the nearest names.
+            NoteAmbiguousError: several answer to that.
+            NoteNotFoundError: no note does; the message offers the nearest names.
         """
         if not wanted.strip():  # a title may be empty, and so may what is left of a name as a file's
             raise NoteNotFoundError("The name of the note is empty. `fovea note list` shows them all.")
@@ -54,7 +55,7 @@ class NoteNames:
                 return found[0]
             if found:
                 several = ", ".join(note.name for note in found[:5])
-                raise NoteNotFoundError(f"“{one_line(wanted)}” could be any of {several}; give the file name.")
+                raise NoteAmbiguousError(f"“{one_line(wanted)}” could be any of {several}; give the file name.")
         offered = [note.name for note in self._notes] + [note.title for note in self._notes]
         near = difflib.get_close_matches(wanted, offered, n=3, cutoff=0.5)
         hint = f" Did you mean {', '.join(near)}?" if near else " `fovea note list` shows them all."

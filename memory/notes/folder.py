@@ -113,7 +113,8 @@ class NotesFolder:
         """Find a note by name, with or without ``.md``, by title, or by what a title would be called as a file.
 
         Raises:
-            NoteNotFoundError: no note, or several, answer to that; the message offers the nearest names.
+            NoteAmbiguousError: several notes answer to that.
+            NoteNotFoundError: no note does; the message offers the nearest names.
         """
         for name in (wanted, f"{wanted}.md") if wanted.strip() else ():
             try:

@@ -152,16 +152,19 @@ def show(name: str, data: Path | None, as_json: bool) -> None:
 @plainly
 def edit(name: str, data: Path | None) -> None:
     """Open a note in your editor (EDITOR); a name that is not there begins a new note."""
-    from memory.errors import NoteConflictError, NoteError, NoteNotFoundError
-    from memory.paths import slug
+    from memory.errors import NoteAmbiguousError, NoteConflictError, NoteError, NoteNotFoundError
+    from memory.paths import confined, slug
 
     folder = notes_in(data)
     before: Note | None = None
     try:
         before = folder.find(name)
         file, text = before.name, before.text
+    except NoteAmbiguousError:
+        raise
     except NoteNotFoundError:
         file, text = name if name.endswith(".md") else f"{slug(name)}.md", f"# {one_line(name)}\n\n"
+        confined(folder.root, file)  # refused before anything is typed, not after
     # The editor works on a copy: its save goes through the same comparison as every other write.
     edited = click.edit(text, extension=".md", require_save=True)
     if edited is None or edited == text:

@@ -110,3 +110,24 @@ def test_the_budget_is_warned_of(fovea: Run) -> None:
     code, _, err = fovea("note", "add", "--yes", "word " * 220)
     assert code == 0
     assert "of its 300 tokens" in err
+
+
+def test_a_name_that_cannot_be_is_refused_before_anything_is_typed(
+    fovea: Run, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(click, "edit", lambda *_, **__: pytest.fail("the editor was opened"))
+    for name in ("a:b.md", "../up.md"):
+        code, _, err = fovea("note", "edit", name)
+        assert (code, "name" in err) == (1, True), err
+
+
+def test_several_notes_of_one_title_do_not_make_a_third(
+    fovea: Run, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(click, "edit", lambda *_, **__: pytest.fail("the editor was opened"))
+    notes.mkdir(parents=True)
+    for name in ("one.md", "two.md"):
+        (notes / name).write_text("# Plan\n")
+    for command in (("edit", "Plan"), ("add", "--yes", "--to", "Plan", "Something new")):
+        code, _, err = fovea("note", *command)
+        assert (code, "one.md, two.md" in err) == (1, True)
