@@ -6,7 +6,7 @@ import fnmatch
 import glob
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from memory.errors import FetchError, IngestError
@@ -20,6 +20,8 @@ from memory.store import Document, DocumentInfo, Store
 
 _ROOT = "root:"
 _EXCLUDED = "excluded:"
+_PRIVATE = "private:"
+"""Folders and files that were added as private: so is what comes there later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def add(store: Store, sources: Sequence[str], control: Control, *, private: bool
         store: Where to.
         sources: As the person wrote them.
         control: Progress, cancelling and bounds.
-        private: Mark what is added as never to be recalled.
+        private: Never recall what is added, nor what comes into these folders later.
 
     Raises:
         IngestError: No source was given, or an empty one.
@@ -55,13 +57,13 @@ def add(store: Store, sources: Sequence[str], control: Control, *, private: bool
     for found in chosen.files:
         if not found.root:
             _forget_key(store, _EXCLUDED + uri_of(found.path))
+    if private:  # first of all, so that nothing is open to recall even while this runs, or after a kill
+        _mark_private(store, chosen, pages)
     outcome = _bring_up_to_date(store, chosen, control, retry_failed=True)
     for page in pages:
         if control.cancelled():
             break
-        _add_page(store, page, control, outcome)
-    if private:
-        _mark_private(store, chosen, pages)
+        _add_page(store, page, control, outcome, private=private)
     outcome.seconds = time.monotonic() - began
     return outcome
 
@@ -134,6 +136,7 @@ def remove(store: Store, targets: Sequence[str]) -> Outcome:
         known_root = bool(root_key) and store.meta(root_key) is not None
         if known_root:
             store.delete_meta(root_key)
+            _forget_key(store, _PRIVATE + root_key.removeprefix(_ROOT))
             for key in store.meta_keys(_EXCLUDED + root_key.removeprefix(_ROOT).rstrip("/") + "/"):
                 store.delete_meta(key)
         if not matches and not known_root:
@@ -142,6 +145,7 @@ def remove(store: Store, targets: Sequence[str]) -> Outcome:
         for document in matches:
             if document.kind == "file" and roots.intersection(path_of(document.uri).parents):
                 store.set_meta(_EXCLUDED + document.uri, "1")
+            _forget_key(store, _PRIVATE + document.uri)
             outcome.removed += store.remove_document(document.kind, document.uri)
     return outcome
 
@@ -154,6 +158,9 @@ def roots(store: Store) -> list[Path]:
 def _bring_up_to_date(store: Store, chosen: Selection, control: Control, *, retry_failed: bool) -> Outcome:
     excluded = {key.removeprefix(_EXCLUDED) for key in store.meta_keys(_EXCLUDED)}
     files = [found for found in chosen.files if not excluded or uri_of(found.path) not in excluded]
+    private = {path_of(key.removeprefix(_PRIVATE)) for key in store.meta_keys(_PRIVATE)}
+    if private:
+        files = [replace(found, private=not private.isdisjoint((found.path, *found.path.parents))) for found in files]
     outcome = ingest_files(
         store,
         files,
@@ -175,8 +182,8 @@ def _bring_up_to_date(store: Store, chosen: Selection, control: Control, *, retr
     return outcome
 
 
-def _add_page(store: Store, url: str, control: Control, outcome: Outcome) -> None:
-    uri = url
+def _add_page(store: Store, url: str, control: Control, outcome: Outcome, *, private: bool = False) -> None:
+    uri, held = url, None
     try:
         uri = page_uri(url)
         held = store.document("url", uri)
@@ -186,7 +193,8 @@ def _add_page(store: Store, url: str, control: Control, outcome: Outcome) -> Non
     except IngestError as error:
         outcome.failed.append((uri, str(error)))
         if not isinstance(error, FetchError):
-            store.put_failed("url", uri, str(error), DocumentInfo(title=uri))
+            info = DocumentInfo(title=uri, private=private or (held is not None and held.private))
+            store.put_failed("url", uri, str(error), info)
         return  # a page that cannot be fetched today keeps what it held
     if result.same:
         outcome.unchanged += 1
@@ -198,7 +206,7 @@ def _add_page(store: Store, url: str, control: Control, outcome: Outcome) -> Non
         mtime_ns=result.mtime_ns,
         format=result.format,
         mark=result.mark,
-        private=held.private if held else False,
+        private=private or (held is not None and held.private),
     )
     put = store.put_pieces("url", uri, result.pieces, info, titled=bool(result.title))
     outcome.added += held is None or held.status == "failed"
@@ -210,6 +218,8 @@ def _add_page(store: Store, url: str, control: Control, outcome: Outcome) -> Non
 
 
 def _mark_private(store: Store, chosen: Selection, pages: Sequence[str]) -> None:
+    for place in (*chosen.roots, *(found.path for found in chosen.files if not found.root)):
+        store.set_meta(_PRIVATE + uri_of(place), "1")
     for found in chosen.files:
         store.set_private("file", uri_of(found.path), True)
     for page in pages:

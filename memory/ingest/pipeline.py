@@ -113,7 +113,7 @@ def _store(store: Store, task: _Task, result: ReadDocument | IngestError, outcom
         format=result.format,
         mark=result.mark,
         root=task.found.root or (held.root if held else ""),
-        private=held.private if held else False,
+        private=task.found.private or (held is not None and held.private),
     )
     put = store.put_pieces("file", task.uri, result.pieces, info, titled=bool(result.title))
     if held is None or held.status == "failed":
@@ -142,7 +142,7 @@ def _failed(
         size=size,
         mtime_ns=mtime_ns,
         root=found.root or (held.root if held else ""),
-        private=held.private if held else False,
+        private=found.private or (held is not None and held.private),
     )
     store.put_failed("file", uri, reason, info)
 

@@ -30,6 +30,8 @@ class Found:
 
     path: Path
     root: str = ""
+    private: bool = False
+    """Never to be recalled, whatever was recorded of it before."""
 
 
 @dataclass(slots=True)

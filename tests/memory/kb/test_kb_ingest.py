@@ -246,6 +246,29 @@ def test_private_documents_are_never_found(base: KnowledgeBase, docs: Path) -> N
     assert shown is not None and "edited" in shown[1][0][1].text
 
 
+def test_what_comes_into_a_private_folder_later_is_private(base: KnowledgeBase, docs: Path) -> None:
+    path = write(docs / "diary.md", "first")
+    base.add([str(docs)])  # open at first
+    base.add([str(docs)], private=True)
+    path.rename(docs / "moved.md")
+    write(docs / "year" / "later.md", "unmistakable")
+    assert base.refresh().added == 2
+    assert all(document.private for document in base.documents())
+    assert base.search("unmistakable")[0] == []
+    base.remove([str(docs)])
+    base.add([str(docs)])
+    assert not any(document.private for document in base.documents())
+
+
+def test_what_is_added_as_private_is_not_open_for_a_moment(
+    base: KnowledgeBase, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(docs / "diary.md", "unmistakable")
+    monkeypatch.setattr(base.store, "set_private", lambda *_: None)  # what a kill right after storing leaves
+    base.add([str(docs)], private=True)
+    assert [document.private for document in base.documents()] == [True]
+
+
 def test_watching_follows_changes(base: KnowledgeBase, docs: Path) -> None:
     write(docs / "a.md", "alpha")
     base.add([str(docs)])
