@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from memory.store import reads
+from memory.store import reads, stream
 from memory.store.database import translated
 from memory.store.matrix import VectorMatrix
 from memory.store.reader import StoreReader, Vector
@@ -30,6 +30,7 @@ class SearchableStore(StoreReader):
         self.vector_route: VectorRoute | None = None
         """Another way to search vectors, asked first; where it gives None the exact search answers."""
         self._matrices: dict[str, VectorMatrix] = {}
+        self._asked: set[str] = set()
         self._words = WordMatrix(self.database)
         self._guard = threading.Lock()
 
@@ -59,7 +60,15 @@ class SearchableStore(StoreReader):
         bits = kind_bits(kinds, private)
         with translated(self.database.path):
             routed = self.vector_route(model, query, limit, bits) if self.vector_route is not None else None
-            return self.matrix(model).search(query, limit, bits) if routed is None else routed
+            return self._search_exactly(model, query, limit, bits) if routed is None else routed
+
+    def _search_exactly(self, model: str, query: Vector, limit: int, bits: int) -> list[Hit]:
+        """The first question to many vectors streams them, for it may be the only one; the next one has them held."""
+        matrix, first = self.matrix(model), model not in self._asked
+        self._asked.add(model)
+        if first and not matrix.loaded and self.count_vectors(model) >= stream.WORTH_FROM:
+            return stream.search_streamed(self.database.connection, model, query, limit, bits)
+        return matrix.search(query, limit, bits)
 
     def matrix(self, model: str) -> VectorMatrix:
         """Return the cached matrix of a model's vectors."""

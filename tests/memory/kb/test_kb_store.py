@@ -375,3 +375,25 @@ def test_connections_of_ended_threads_are_closed(store: Store) -> None:
         thread.start()
         thread.join()
     assert len(store.database._all) <= 2
+
+
+def test_the_first_question_to_many_vectors_streams_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memory.store.stream.WORTH_FROM", 1)
+    rng = np.random.default_rng(5)
+    for number in range(60):
+        put(store, f"{number}.md", f"text {number}", kind="file" if number % 7 else "note", private=number % 5 == 0)
+    ids = [chunk.id for chunk in store.pending(MODEL, 100)]
+    store.put_vectors(MODEL, zip(ids, rng.normal(size=(len(ids), 8)).astype(np.float32), strict=True))
+    query = rng.normal(size=8).astype(np.float32)
+    for kinds, limit in ((["note"], 5), (["file"], 20), (None, 100)):
+        with Store(store.folder) as other:
+            streamed = other.search_vectors(query, limit, kinds, model=MODEL)
+            assert not other.matrix(MODEL).loaded
+            held = other.search_vectors(query, limit, kinds, model=MODEL)
+            assert other.matrix(MODEL).loaded
+            assert [hit.chunk_id for hit in streamed] == [hit.chunk_id for hit in held]
+            assert [hit.score for hit in streamed] == pytest.approx([hit.score for hit in held], abs=1e-6)
+            assert other.search_vectors(query[:4], limit, kinds, model=MODEL) == []
+        with Store(store.folder) as other:
+            assert other.search_vectors(query[:4], limit, kinds, model=MODEL) == []
+            assert other.search_vectors(query, limit, kinds, model="unknown") == []
