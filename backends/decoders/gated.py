@@ -48,7 +48,7 @@ def _gated(pair: Pair, logits: Logits, high_logits: Logits | None) -> Generator[
                     high_logits = pair.ask_high(pair.unread, 1)[0]
                 except (Cancelled, ContextFull):
                     raise
-                except BackendError as error:
+                except (BackendError, MemoryError) as error:
                     raise HighLost(error, logits) from error
                 pair.unread.clear()
             high_token, high_signals = writer.choose(high_logits)

@@ -73,9 +73,8 @@ class Pair:
 class HighLost(Exception):
     """The high tier failed; the text so far stands and ``logits`` (low) are those of the next position."""
 
-    def __init__(self, cause: BackendError, logits: Logits) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
+    def __init__(self, cause: BackendError | MemoryError, logits: Logits) -> None:
+        super().__init__(str(cause) or "not enough memory")
         self.logits = logits
 
 
@@ -86,5 +85,5 @@ def to_the_end(pair: Pair, steps: Generator[Step | Notice, None, str]) -> Genera
     except ContextFull:
         return "context"
     except HighLost as lost:
-        yield Notice(f"The {pair.high_tier} tier failed ({lost.cause}); the reply goes on at {pair.writer.tier}.")
+        yield Notice(f"The {pair.high_tier} tier failed ({lost}); the reply goes on at {pair.writer.tier}.")
         return (yield from plain(pair.writer, pair.low_seq, lost.logits))

@@ -80,8 +80,10 @@ def _speculative(pair: Pair, logits: Logits, high_logits: Logits | None) -> Gene
             rows = _judge_rows(pair, draft, first)
         except (Cancelled, ContextFull):
             raise
-        except BackendError as error:
-            yield from _keep_drafts(writer, draft)
+        except (BackendError, MemoryError) as error:
+            reason = yield from _keep_drafts(writer, draft)
+            if reason:
+                return reason
             raise HighLost(error, pair.ask_low(unread_low) if unread_low else logits) from error
         first = None
         # 3) Accept up to the first rejected token, which the high tier's own choice replaces. Cut both caches back to
@@ -204,8 +206,16 @@ def _write(pair: Pair, token: int, low: Signals | None, high: Signals, why: Why)
     )  # fmt: skip
 
 
-def _keep_drafts(writer: Writer, draft: _Draft) -> Generator[Step, None, None]:
-    """The high tier is lost: what the low tier drafted and read stands as its own text; it goes on from there."""
+def _keep_drafts(writer: Writer, draft: _Draft) -> Generator[Step, None, str]:
+    """The high tier is lost: what the low tier drafted and read stands as its own text; it goes on from there.
+
+    Returns:
+        (through StopIteration) why the reply ends with them, or an empty string.
+    """
     for token, signals in zip(draft.tokens[: draft.fed], draft.signals, strict=False):
         if signals is not None:
             yield writer.write(token, signals)
+            reason = writer.ended(token)
+            if reason:
+                return reason
+    return ""

@@ -33,7 +33,8 @@ class ToyStepper:
         self._next = 0
         self.cancelled = False
         self.fail_after: int | None = None
-        """Raise BackendError at this many steps from now (None: never)."""
+        """Raise ``fail_with`` at this many steps from now (None: never)."""
+        self.fail_with: Exception = BackendError("the toy broke")
         self.steps = 0
         self.fed = 0
         self.takes_over = True
@@ -109,7 +110,7 @@ class ToyStepper:
         if self.fail_after is not None:
             self.fail_after -= 1
             if self.fail_after < 0:
-                raise BackendError("the toy broke")
+                raise self.fail_with
         results = []
         for feed in feeds:
             rows = []

@@ -10,6 +10,7 @@ from backends.decoders.pair import Pair
 from backends.decoders.plain import plain
 from backends.decoders.speculative import speculative
 from backends.decoders.writer import Job, Writer
+from backends.errors import BackendError
 from backends.sampling import distribution
 from backends.types import Gate, Notice, Sampling, Step, Why
 from tests.backends.toy_stepper import ToyStepper
@@ -25,9 +26,19 @@ def tiers(**kwargs):
 
 
 def run(
-    low, high, *, verify, sampling=None, threshold=0.05, max_tokens=40, read_high=True, max_pending=64, shared=True
+    low,
+    high,
+    *,
+    verify,
+    sampling=None,
+    threshold=0.05,
+    max_tokens=40,
+    read_high=True,
+    max_pending=64,
+    shared=True,
+    stop=(),
 ):
-    job = Job(sampling or Sampling(), max_tokens, Gate(threshold, SOFT, max_pending), PROMPT)
+    job = Job(sampling or Sampling(), max_tokens, Gate(threshold, SOFT, max_pending), PROMPT, stop=stop)
     writer = Writer(low, "4-bit", job)
     low_seq, high_seq = low.open(), high.open()
     low_logits = low.prefill(low_seq, PROMPT)
@@ -122,17 +133,36 @@ def test_pending_tokens_are_bounded():
     assert pair.counts.high_steps >= len(steps) // 6
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"), [(BackendError("the toy broke"), "the toy broke"), (MemoryError(), "not enough memory")]
+)
 @pytest.mark.parametrize("verify", [True, False])
-def test_a_lost_high_tier_leaves_the_low_one_talking(verify):
+def test_a_lost_high_tier_leaves_the_low_one_talking(verify, fault, said):
     low, high = tiers(seed=2, end_bias=-50.0)
-    high.fail_after = 3
+    high.fail_after, high.fail_with = 3, fault
     steps, notices, reason, _ = run(low, high, verify=verify, threshold=0.02)
     assert len(steps) == 40
     assert reason == "length"
-    assert [notice.text for notice in notices] == [
-        "The 16-bit tier failed (the toy broke); the reply goes on at 4-bit."
-    ]
+    assert [notice.text for notice in notices] == [f"The 16-bit tier failed ({said}); the reply goes on at 4-bit."]
     assert steps[-1].tier == "4-bit"
+
+
+def test_a_stop_text_in_drafts_that_are_kept_ends_the_reply():
+    for after in range(1, 6):
+        low, high = tiers(seed=2, end_bias=-50.0)
+        high.fail_after = after
+        steps, *_ = run(low, high, verify=True, threshold=2.0)
+        kept = next(at for at, step in enumerate(steps) if step.tier == "4-bit")
+        stop = steps[kept].text + steps[kept + 1].text
+        if stop in "".join(step.text for step in steps[: kept + 1]):
+            continue
+        low, high = tiers(seed=2, end_bias=-50.0)
+        high.fail_after = after
+        again, _, reason, _ = run(low, high, verify=True, threshold=2.0, stop=(stop,))
+        assert reason == "stop"
+        assert [step.token for step in again] == [step.token for step in steps[: kept + 2]]
+        return
+    pytest.fail("no drafts with a text of their own")
 
 
 @pytest.mark.parametrize("threshold", [0.02, 0.3, 2.0])
