@@ -101,7 +101,8 @@ class _Endpoints:
             except ClientDisconnect:
                 self.service.metrics.add("fovea_disconnects_total")
                 response = Response(status_code=499)
-            path = request.scope["path"] if request.scope["path"].count("/") < 4 else "/v1/models/*"
+            # What a client makes up must not become a counter of its own.
+            path = "/v1/models/*" if "name" in request.path_params else request.scope["path"]
             self.service.metrics.add("fovea_requests_total", path=path, status=str(response.status_code))
             return response
 
@@ -274,7 +275,8 @@ def _first_problem(error: ValidationError) -> tuple[str, str]:
     # Between the names of fields stand pydantic's names of the types it tried.
     named = [str(part) for part in first["loc"] if isinstance(part, int) or (part.isidentifier() and part != "str")]
     where = ".".join(named)[:200]
-    return f"{where + ': ' if where else ''}{first['msg']}"[:500], where
+    # What our own checks say comes with pydantic's name for the kind of error.
+    return f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"[:500], where
 
 
 def _failure(cause: Failed | Exception) -> Refusal:

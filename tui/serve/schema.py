@@ -151,4 +151,6 @@ def ignored(body: type[Body], given: dict[str, Any]) -> list[str]:
     """Names of fields that were sent and mean nothing here."""
     harmless = {"user", "metadata", "store", "service_tier", *REFUSED}
     known = set(body.model_fields) | harmless
-    return sorted(name[:100] for name, value in given.items() if name not in known and value not in (None, 0, 0.0))[:20]
+    unknown = (name for name, value in given.items() if name not in known and value not in (None, 0, 0.0))
+    # JSON can spell halves of surrogate pairs, which an answer in UTF-8 cannot hold.
+    return sorted(name[:100].encode("utf-8", "replace").decode() for name in unknown)[:20]

@@ -200,6 +200,8 @@ def test_what_was_ignored_is_said(server: Running) -> None:
     body = {"messages": ASK, "presence_penalty": 0.5, "frequency_penalty": 0, "user": "me", "zzz": 1}
     _, answer = server.raw("POST", "/v1/chat/completions", body)
     assert answer["fovea"]["ignored"] == ["presence_penalty", "zzz"]
+    status, answer = server.raw("POST", "/v1/chat/completions", {"messages": ASK, "half \ud800": 1})
+    assert status == 200 and answer["fovea"]["ignored"] == ["half ?"]
 
 
 # Refusals and failures ----------------------------------------------------------------------------------------------
@@ -224,7 +226,7 @@ def test_what_was_ignored_is_said(server: Running) -> None:
         ({"messages": ASK, "repetition_penalty": 1e-9}, "repetition_penalty"),
         ({"messages": ASK, "max_tokens": 0}, "max_tokens"),
         ({"messages": ASK, "stop": ["a"] * 17}, "stop"),
-        ({"messages": ASK, "tools": [{"type": "function"}]}, "tools"),
+        ({"messages": ASK, "tools": [{"type": "function"}]}, "tools cannot be used here"),
         ({"messages": ASK, "response_format": {"type": "json_object"}}, "forced formats"),
         ({"messages": ASK, "fovea": {"tear": "x"}}, "fovea.tear"),
         ({"messages": ASK, "fovea": {"budget": 2}}, "fovea.budget"),
@@ -237,6 +239,7 @@ def test_what_was_ignored_is_said(server: Running) -> None:
 def test_bad_bodies(server: Running, scripted: ScriptedEngine, body: Any, says: str) -> None:
     status, answer = server.raw("POST", "/v1/chat/completions", body)
     assert status == 400 and says in answer["error"]["message"], answer
+    assert "Value error" not in answer["error"]["message"]
     assert answer["error"]["type"] == "invalid_request_error" and not scripted.requests
 
 
@@ -382,8 +385,11 @@ def test_health_and_metrics(server: Running, scripted: ScriptedEngine) -> None:
     server.raw("POST", "/v1/chat/completions", {"messages": ASK, "fovea": {"policy": "auto"}})
     server.raw("POST", "/v1/chat/completions", {})
     assert server.raw("GET", "/health")[1] == {"status": "ok", "model": "pocket", "tiers": ["4-bit", "8-bit", "16-bit"]}
+    for made_up in ("one", "two", "three/four"):
+        server.raw("GET", f"/v1/models/{made_up}")
     _, text = server.raw("GET", "/metrics")
     lines = text.splitlines()
+    assert 'fovea_requests_total{path="/v1/models/*",status="404"} 3' in lines
     assert 'fovea_requests_total{path="/v1/chat/completions",status="200"} 1' in lines
     assert 'fovea_requests_total{path="/v1/chat/completions",status="400"} 1' in lines
     assert 'fovea_tokens_total{tier="4-bit"} 2' in lines and "fovea_high_tokens_total 1" in lines
