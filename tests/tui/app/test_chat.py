@@ -222,6 +222,25 @@ async def test_stopping_holds_the_queue_until_enter(opened: Open) -> None:
         await driver.until(lambda: len(driver.texts) == 4)
 
 
+async def test_what_waited_in_one_conversation_does_not_hold_the_next(opened: Open) -> None:
+    scripts = [Script(LONG, token_s=1), Script("Other.", token_s=0.2), "Next."]
+    async with opened(scripts, wait=slowly) as driver:
+        await driver.type("first")
+        await driver.press("enter")
+        await driver.until(lambda: driver.chat.live and driver.chat.live.tokens)
+        await driver.type("second")
+        await driver.press("enter")
+        await driver.press("escape")
+        await driver.idle()
+        await driver.command("/new")
+        assert not driver.chat.query_one(Queue).display and not driver.chat.prompt.queued
+        await driver.type("other")
+        await driver.press("enter")
+        await driver.type("next")
+        await driver.press("enter")
+        await driver.until(lambda: len(driver.texts) == 4)
+
+
 async def test_up_and_down_walk_the_earlier_prompts(opened: Open) -> None:
     async with opened(["1.", "2."]) as driver:
         await driver.ask("first")

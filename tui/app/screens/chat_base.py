@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -236,6 +236,10 @@ class ChatBase(Screen[None]):
     async def fold_when_full(self) -> None:
         """Fold older messages before the context is full."""
 
+    def show_queue(self) -> None:
+        """Draw what waits."""
+        raise NotImplementedError
+
     def load_model(self) -> None:
         """Load the ladder in a thread."""
         raise NotImplementedError
@@ -273,6 +277,6 @@ class ChatBase(Screen[None]):
         """Start a turn."""
         raise NotImplementedError
 
-    async def submit(self, text: str, *, passages_off: Collection[str] = ()) -> None:
+    async def submit(self, text: str) -> None:
         """Send a message, or queue it."""
         raise NotImplementedError

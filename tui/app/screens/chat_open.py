@@ -55,7 +55,9 @@ class OpenMixin(VersionsMixin):
             return
         self.session = session
         self.passages, self.passages_off, self.meter = (), set(), None
-        self.waiting.clear()
+        self.waiting.clear()  # they are among the earlier prompts
+        self.held = False
+        self.show_queue()
         self.tell("")
         await self.transcript.remove_children()
         await self.sync(reload=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,11 @@ FEWEST = 6
 """Messages a conversation must have before it is folded by itself."""
 
 
+def as_typed(text: str) -> str:
+    """A message as it goes back into the prompt: one that begins with a slash would be a command there."""
+    return f"/{text}" if text.startswith("/") else text
+
+
 class TurnsMixin(ChatBase):
     """Turns of the conversation on the screen."""
 
@@ -38,7 +43,7 @@ class TurnsMixin(ChatBase):
 
     # -- starting -----------------------------------------------------------------------------------------------------
 
-    async def submit(self, text: str, *, passages_off: Collection[str] = ()) -> None:
+    async def submit(self, text: str) -> None:
         """Send a message; while the model is busy it waits in the queue. Where nothing can be saved it stays typed."""
         if not text.strip():
             if self.waiting and self.busy:
@@ -49,21 +54,19 @@ class TurnsMixin(ChatBase):
             return
         if self.fovea.read_only:
             self.tell(f"Read only: {self.fovea.why_read_only}", problem=True)
-            self.prompt.give_back(f"/{text}" if text.startswith("/") else text)  # as it was typed: else a command
+            self.prompt.give_back(as_typed(text))
             return
-        self.prompt.past.add(text)
+        self.prompt.past.add(as_typed(text))
         if self.busy or (self.waiting and self.held):
             self.waiting.append(text)
             self.show_queue()
             return
-        await self.send(text, passages_off=passages_off)
+        await self.send(text)
 
-    async def send(
-        self, text: str, *, n: int = 1, tiers: Sequence[str] = (), passages_off: Collection[str] = ()
-    ) -> None:
+    async def send(self, text: str, *, n: int = 1, tiers: Sequence[str] = ()) -> None:
         """Send a message now."""
         whole, problems = mentions.expand(text, Path.cwd())
-        off = set(passages_off) | self.passages_off
+        off = set(self.passages_off)
         several = n > 1 or len(tiers) > 1
         for problem in problems:
             await self.said_by_fovea(problem)
@@ -195,7 +198,7 @@ class TurnsMixin(ChatBase):
         nothing = bool(live.text) and live.said is not None and live.said.node is None
         if nothing:  # nothing was committed: give the words back rather than lose them
             if not self.prompt.text:
-                self.prompt.replace_all(live.text)
+                self.prompt.replace_all(as_typed(live.text))
             if live.said is not None:
                 await live.said.remove()
             if live.group is not None:
@@ -288,7 +291,7 @@ class TurnsMixin(ChatBase):
     def take_back(self) -> None:
         """The last queued message goes back into the prompt."""
         if self.waiting:
-            self.prompt.replace_all(self.waiting.pop())
+            self.prompt.replace_all(as_typed(self.waiting.pop()))
             self.held = self.held and bool(self.waiting)
             self.show_queue()
 
