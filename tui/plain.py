@@ -122,6 +122,16 @@ class LineMode:
         for ask in asks:
             self._propose(ask)
 
+    def agreed(self, question: str) -> bool:
+        """Put a question whose answer is yes or no; no answer (Ctrl-C, the end of input) is no."""
+        if not self.interactive:
+            return False
+        try:
+            return self.read(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        except (EOFError, KeyboardInterrupt):
+            self.write("\n")
+            return False
+
     # Inside -----------------------------------------------------------------------------------------------------
 
     def _greet(self) -> None:

@@ -109,17 +109,28 @@ def _export(mode: LineMode, argument: str) -> None:
     if not name:
         mode.line(text)
         return
-    target = Path(name).expanduser()
+    target = _file(name)
     if target.exists():
         raise TurnError(f"{target} is there already; say another name")
     write_where_told(target, text)
     mode.line(f"[written to {target}]")
 
 
+def _file(name: str) -> Path:
+    """The file a person means. Raises TurnError where no file can be called so (too long, the home of nobody)."""
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TurnError(f"{one_line(name, 60)} is no name of a file: {reason}") from error
+    return path
+
+
 def _import(mode: LineMode, argument: str) -> None:
     from agent.importing import import_file
 
-    _sessions(mode, import_file(mode.fovea.tree, Path(argument).expanduser()))
+    _sessions(mode, import_file(mode.fovea.tree, _file(argument)))
 
 
 def _quit(mode: LineMode, argument: str) -> None:

@@ -56,7 +56,7 @@ def note(mode: LineMode, argument: str) -> None:
         mode.line("[nothing to note: it is there already, or no notes are kept]")
         return
     mode.line(proposal.diff)
-    if mode.interactive and mode.read("Write it? [y/N] ").strip().lower() in ("y", "yes"):
+    if mode.agreed("Write it?"):
         mode.line(f"[written to {mode.fovea.memory.accept_note(proposal)}]")
     else:
         mode.line("[not written]")
@@ -161,6 +161,13 @@ def settings(mode: LineMode, argument: str) -> None:
 
 def theme(mode: LineMode, argument: str) -> None:
     """The theme of the full screen; the line mode has no colours."""
+    from textual.theme import BUILTIN_THEMES
+
+    from tui.app.themes import themes
+
+    names = [*(theme.name for theme in themes()), *sorted(BUILTIN_THEMES)]
+    if argument and argument not in names:
+        raise TurnError(f"There is no theme `{argument}`; there is: {', '.join(names)}")
     settings(mode, f"screen.theme {argument}".strip())
 
 

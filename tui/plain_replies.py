@@ -31,7 +31,7 @@ def again(mode: LineMode, argument: str) -> None:
 
 def several(mode: LineMode, argument: str) -> None:
     """Several continuations from the tier that speaks."""
-    count = int(argument) if argument.isdigit() else 3
+    count = int(argument) if argument.isdecimal() else 3
     path = mode.session.path(steps=False)
     if path and path[-1].role == "assistant":
         mode.follow(mode.session.regenerate(path[-1].id, n=count, tier=mode.tier), stream=False)
@@ -53,7 +53,7 @@ def blind(mode: LineMode, argument: str) -> None:
 
 def pick(mode: LineMode, argument: str) -> None:
     """Choose one of the versions shown last."""
-    if not argument.isdigit() or not 1 <= int(argument) <= len(mode.versions):
+    if not argument.isdecimal() or not 1 <= int(argument) <= len(mode.versions):
         raise TurnError(f"There are {len(mode.versions)} versions to pick from; /pick NUMBER")
     chosen = mode.versions[int(argument) - 1]
     mode.session.pick(chosen, mode.versions, blind=mode.blind)
@@ -105,7 +105,7 @@ def code(mode: LineMode, argument: str) -> None:
     blocks = clipboard.code_blocks(mode.session.node(last_reply(mode).id).text)
     if not blocks:
         raise TurnError("There is no code block in the last reply")
-    if len(blocks) > 1 and not (argument.isdigit() and 1 <= int(argument) <= len(blocks)):
+    if len(blocks) > 1 and not (argument.isdecimal() and 1 <= int(argument) <= len(blocks)):
         for number, block in enumerate(blocks, start=1):
             mode.line(f"{number:3d}  {one_line(block, 70)}")
         mode.line(f"[/code 1 … /code {len(blocks)}]")

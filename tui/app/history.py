@@ -63,7 +63,7 @@ def _read(path: Path) -> list[str]:
     except OSError:
         return []
     found: list[str] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # not at the other line ends of Unicode: JSON leaves those in a string
         try:
             value = json.loads(line)
         except ValueError:

@@ -53,7 +53,7 @@ def address(text: str) -> tuple[str, int]:
         return DEFAULT_HOST, DEFAULT_PORT
     host, _, port = text.strip().rpartition(":")
     host = host.strip("[]") or DEFAULT_HOST
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not port.isdecimal() or not 0 < int(port) < 65536:
         raise ListenError(f"`{text}` is not an address: say a port, or host:port, for example 127.0.0.1:7860")
     return host, int(port)
 

@@ -80,15 +80,19 @@ def expand(text: str, root: Path) -> tuple[str, list[str]]:
     problems: list[str] = []
     for found in _MENTION.finditer(text):
         name = (found.group(1) or found.group(2)).rstrip(",;:")
-        path = (root / name).expanduser()
-        if not path.exists():
-            continue  # "@anna" is a name, not a file
         shown = one_line(name, 80)
+        try:
+            path = root / Path(name).expanduser()
+            if not path.exists():
+                continue  # "@anna" is a name, not a file
+        except (OSError, RuntimeError):
+            continue  # neither is what no file can be called, nor "@~anna"
         if not path.is_file():
             problems.append(f"{shown} is a folder; mention a file in it")
             continue
         try:
-            data = path.read_bytes()[: MAX_BYTES + 1]
+            with path.open("rb") as file:  # however large it is
+                data = file.read(MAX_BYTES + 1)
         except OSError as error:
             problems.append(f"{shown} cannot be read: {error.strerror or error}")
             continue

@@ -54,6 +54,24 @@ async def test_two_slashes_send_a_slash(opened: Open) -> None:
     async with opened(["A path."]) as driver:
         await driver.ask("//etc/hosts")
         assert driver.texts[0] == "/etc/hosts"
+        await driver.press("up")
+        assert driver.chat.prompt.text == "//etc/hosts", "without the second slash it would be a command now"
+
+
+@pytest.mark.parametrize("line", ["/several ²", "/pick ²", f"/export {'x' * 300}", "/export ~no-such-person/x"])
+async def test_a_slip_never_ends_the_app(opened: Open, line: str) -> None:
+    async with opened(["Yes."]) as driver:
+        await driver.ask("Sure?")
+        await driver.command(line)
+        await driver.until(lambda: driver.chat.problem)
+
+
+async def test_export_makes_no_folder(opened: Open, tmp_path: Path) -> None:
+    async with opened(["Yes."]) as driver:
+        await driver.ask("Sure?")
+        await driver.command("/export nosuch/out.md")
+        await driver.until(lambda: driver.chat.problem)
+        assert not (tmp_path / "nosuch").exists() and "there is no folder" in driver.chat.state
 
 
 async def test_files_are_mentioned_and_quoted(opened: Open, tmp_path: Path) -> None:

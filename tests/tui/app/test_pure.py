@@ -237,6 +237,8 @@ def test_history_survives_and_is_bounded(tmp_path: Path) -> None:
     assert again.back("draft") == "two\nlines"
     assert again.back("") == "one" and again.back("") is None
     assert again.forward() == "two\nlines" and again.forward() == "draft" and again.forward() is None
+    again.add("three\u2028four")
+    assert History(path).back("") == "three\u2028four"
 
 
 def test_history_in_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -260,6 +262,22 @@ def test_mentions(tmp_path: Path) -> None:
     text, problems = mentions.expand("Look at @src/engine.py and @data.bin, @anna and @src", tmp_path)
     assert "````" in text and "print('```')" in text
     assert len(problems) == 2 and "not a text file" in problems[0] and "folder" in problems[1]
+
+
+def test_a_mention_that_no_file_can_be_called_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.md").write_text("in the home folder", encoding="utf-8")
+    for text in (f"@{'x' * 300}", f"@{'y/' * 3000}", "@~no-such-person/x"):
+        assert mentions.expand(text, tmp_path / "elsewhere") == (text, [])
+    assert "in the home folder" in mentions.expand("@~/mine.md", tmp_path / "elsewhere")[0]
+
+
+def test_of_a_huge_file_only_the_beginning_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "huge.txt").open("wb") as file:
+        file.write(b"a" * 5000)
+        file.truncate(1 << 40)  # sparse: more than any memory
+    text, problems = mentions.expand("@huge.txt", tmp_path)
+    assert "aaa" in text and len(text) < 2 * mentions.MAX_BYTES and "is long" in problems[0]
 
 
 def test_code_blocks_and_copying() -> None:

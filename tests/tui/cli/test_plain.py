@@ -45,6 +45,40 @@ def test_a_slip_is_no_fault_of_the_engine(talk):
     assert talk.code == 4
 
 
+@pytest.mark.parametrize(
+    "slip",
+    [
+        "/several ²",
+        "/pick ²",
+        "/code ²",
+        "/theme nosuch",
+        f"/export {'x' * 300}",
+        "/export ~no-such-person/x",
+        "/import ~no-such-person/x",
+    ],
+)
+def test_a_slip_never_ends_the_conversation(talk, slip):
+    code = "```\na\n```\n```\nb\n```"
+    out = talk("Hello", slip, "Still there?", scripts=(code, Script("Yes.", continuations=["Yes."] * 2), "Yes."))
+    assert "Yes." in out.split("/pick" if "several" in slip else "```")[-1]
+    assert talk.mode.fovea.settings.screen.theme != "nosuch"
+
+
+@pytest.mark.parametrize("left", [EOFError, KeyboardInterrupt])
+def test_a_note_that_is_not_answered_is_not_written(talk, monkeypatch, left):
+    read = iter(["/note I like tea", left(), "Hello"])
+
+    def answer(self, prompt):
+        line = next(read, EOFError())
+        if isinstance(line, BaseException):
+            raise line
+        return line
+
+    monkeypatch.setattr(LineMode, "read", property(lambda self: lambda prompt: answer(self, prompt), lambda *_: None))
+    out = talk(scripts=("Hi.",))
+    assert "[not written]" in out and "Hi." in out
+
+
 def test_a_conversation(talk):
     out = talk("Do penguins fly?", "/closer", "/quit", scripts=("No.", "They swim."))
     assert "No.\n[pocket · 4-bit" in out and "They swim.\n[pocket · 8-bit" in out

@@ -77,7 +77,7 @@ class CommandsMixin(CompletionMixin, CardsMixin, ShelfMixin):
         """/several [N]."""
         if not argument:
             self.action_continuations()
-        elif argument.isdigit() and 2 <= int(argument) <= 8:
+        elif argument.isdecimal() and 2 <= int(argument) <= 8:
             node = self.reply_here()
             if node is not None:
                 await self.continuations(node, int(argument), (), self.blind)
@@ -100,7 +100,7 @@ class CommandsMixin(CompletionMixin, CardsMixin, ShelfMixin):
 
     async def do_pick(self, argument: str) -> None:
         """/pick NUMBER."""
-        if argument.isdigit():
+        if argument.isdecimal():
             await self.action_pick(int(argument))
         else:
             self.tell("Say which: /pick 2", problem=True)

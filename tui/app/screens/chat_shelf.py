@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.paths import write_atomically
+from agent.errors import TurnError
+from agent.paths import write_where_told
 from tui import privacy
 from tui.app.safe import one_line
 from tui.app.screens.chat_open import OpenMixin
@@ -79,15 +80,14 @@ class ShelfMixin(OpenMixin):
         title = (
             "".join(c if c.isalnum() else "-" for c in one_line(self.session.title, 40)).strip("-") or "conversation"
         )
-        path = Path(name or f"{title}.{suffix}").expanduser()
-        if path.exists() and not name:
-            path = path.with_stem(f"{path.stem}-{self.session.id[:8]}")
-        elif path.exists():
-            self.tell(f"{one_line(str(path), 60)} is there already; say another name", problem=True)
-            return
 
         def write() -> str:
-            write_atomically(path.absolute(), self.session.export(kind))  # type: ignore[arg-type]  # checked above
+            path = Path(name or f"{title}.{suffix}").expanduser()
+            if path.exists() and name:
+                raise TurnError(f"{one_line(str(path), 60)} is there already; say another name")
+            if path.exists():
+                path = path.with_stem(f"{path.stem}-{self.session.id[:8]}")
+            write_where_told(path, self.session.export(kind))  # type: ignore[arg-type]  # checked above
             return f"Written to {path}"
 
         self.background(write, self.tell)
