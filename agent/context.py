@@ -89,7 +89,7 @@ def pack(
     head = _system_that_fits(system, notes, folded, count, room)
 
     def build(start: int) -> tuple[Message, ...]:
-        return _messages(head, rest[start:], kept)
+        return messages_of(head, rest[start:], kept)
 
     while count(build(starts[-1])) > room.limit and kept:
         kept.pop()
@@ -222,7 +222,8 @@ def _system(system: str, notes: str, folded: Sequence[Node], own: Sequence[str],
     return "\n\n".join(part for part in parts if part)
 
 
-def _messages(system: str, nodes: Sequence[Node], passages: Sequence[Passage]) -> tuple[Message, ...]:
+def messages_of(system: str, nodes: Sequence[Node], passages: Sequence[Passage] = ()) -> tuple[Message, ...]:
+    """The messages of a conversation as every template takes them: none that is empty, no role twice in a row."""
     result = [Message("system", system)] if system else []
     for at, node in enumerate(nodes):
         newest = at == len(nodes) - 1 and node.role == "user"

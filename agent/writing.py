@@ -150,7 +150,7 @@ class Writing:
             yield Said(event.text)
         elif isinstance(event, Done):
             job.problem, job.reason = "", event.reason
-            job.usage, job.timing = _together(job.usage, event.usage), _sum(job.timing, event.timing)
+            job.usage, job.timing = _together(job.usage, event.usage), _and(job.timing, event.timing)
             # A model that cannot take drafts back writes plainly too, but at the tier that was asked for.
             below = any(step.tier != plan.high for draft in job.drafts for step in draft.steps[draft.kept :])
             self.fell_back = self.fell_back or (event.decoder is not plan.decoder and below)
@@ -180,7 +180,7 @@ class Writing:
                         draft.steps,
                         status,
                         usage=_added(draft.usage, usage),
-                        timing=draft.timing if job.timing is None else _sum(draft.timing, job.timing),
+                        timing=draft.timing if job.timing is None else _and(draft.timing, job.timing),
                         high_tokens=high,
                         all_tokens=len(new),
                     )
@@ -225,12 +225,5 @@ def _added(first: Usage | None, second: Usage | None) -> Usage | None:
     return Usage(*(one + other for one, other in zip(astuple(first), astuple(second), strict=True)))
 
 
-def _sum(first: Timing | None, second: Timing) -> Timing:
-    if first is None:
-        return second
-    return Timing(
-        first.prefill_s + second.prefill_s,
-        first.decode_s + second.decode_s,
-        first.high_s + second.high_s,
-        first.gate_s + second.gate_s,
-    )
+def _and(first: Timing | None, second: Timing) -> Timing:
+    return second if first is None else first + second

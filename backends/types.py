@@ -191,6 +191,15 @@ class Timing:
     gate_s: float = 0.0
     """Part of ``decode_s`` spent on signals and decisions: the gate's own cost."""
 
+    def __add__(self, other: Timing) -> Timing:
+        """Of one request after the other."""
+        return Timing(
+            self.prefill_s + other.prefill_s,
+            self.decode_s + other.decode_s,
+            self.high_s + other.high_s,
+            self.gate_s + other.gate_s,
+        )
+
     def tok_s(self, tokens: int) -> float:
         """Decode speed for ``tokens`` written tokens, tokens per second (0 when nothing was written)."""
         return tokens / self.decode_s if self.decode_s > 0 else 0.0

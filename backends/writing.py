@@ -58,8 +58,6 @@ class Writing:
         self._counts = Counts()
         self._prefill_s = 0.0
         self._cached = 0
-        self._lost_high = False
-        """Whether the high tier failed on the way and the rest was written plainly."""
 
     def go(self) -> None:
         """Read, write, and tell how it went."""
@@ -116,7 +114,7 @@ class Writing:
         reason = self._drive(write(pair, prompt.low_logits, prompt.high_logits))
         self._low.settle(prompt.low, [*self._prompt, *writer.tokens])
         high.settle(prompt.high, [*self._prompt, *writer.tokens])
-        self._done([writer], reason, start, Decoder.PLAIN if self._lost_high else self._request.decoder)
+        self._done([writer], reason, start, Decoder.PLAIN if pair.lost else self._request.decoder)
 
     def _branch(self) -> None:
         read = self._read(self._low)
@@ -203,9 +201,7 @@ class Writing:
         """Emit every step until the decoder returns, or a stop arrives."""
         while not self._cancelled.is_set():
             try:
-                event = next(steps)
-                self._lost_high |= isinstance(event, Notice)  # a decoder has nothing else to say
-                self._emit(event)
+                self._emit(next(steps))
             except StopIteration as end:
                 value: T = end.value
                 return value

@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from agent.calibrate.collect import fits, gated_request, write
 from agent.calibrate.prompts import Prompt, from_file, split
 from agent.calibrate.run import Order, calibrate
@@ -30,7 +28,7 @@ from agent.measure.figures import machine_name
 from agent.measure.frontier.endless import endless
 from agent.measure.frontier.local import LocalEngine
 from agent.measure.ladder import open_with
-from agent.measure.stats import Estimate, bootstrap
+from agent.measure.stats import share
 from agent.policy.controller import shifted
 from agent.settings import Settings
 from agent.values import Spending
@@ -68,12 +66,6 @@ def play(
         spent, every = spent + usage.high_tokens, every + usage.completion_tokens
         rows.append((usage.high_tokens, usage.completion_tokens))
     return rows
-
-
-def share(rows: Sequence[tuple[int, int]]) -> Estimate:
-    """Share of tokens spent."""
-    table = np.asarray(rows, np.float64)
-    return bootstrap(table, lambda at: float(table[at, 0].sum() / table[at, 1].sum()))
 
 
 def main() -> None:
@@ -123,8 +115,9 @@ def line(budget: float, rows: dict[tuple[float, bool], list[list[tuple[int, int]
     cells = [f"{budget:.0%}"]
     for controlled in (False, True):
         splits = rows[budget, controlled]
-        each = [100 * share(played).value for played in splits]
-        cells += [share([row for played in splits for row in played]).percent(), f"{min(each):.1f} to {max(each):.1f}"]
+        each = [100 * share(*zip(*played, strict=True)).value for played in splits]
+        together = [row for played in splits for row in played]
+        cells += [share(*zip(*together, strict=True)).percent(), f"{min(each):.1f} to {max(each):.1f}"]
     return cells
 
 

@@ -16,7 +16,7 @@ MemoryRoomError                 base of all; its text is a sentence a person can
 ├── VectorIndexError            the derived chromadb index is unusable; exact search goes on
 └── NoteError                   a note could not be read or written
     ├── NoteNotFoundError       no note by that name
-    │   └── NoteAmbiguousError  several notes answer to it
+    ├── NoteAmbiguousError      several notes answer to that name
     ├── NoteConflictError       the file was edited by someone else meanwhile; both versions are kept
     ├── NoteBudgetError         MEMORY.md would outgrow its share of the prompt
     └── PathRefusedError        a name that leads out of its folder, or that no file may have
@@ -89,7 +89,7 @@ class NoteNotFoundError(NoteError):
     """There is no note by that name."""
 
 
-class NoteAmbiguousError(NoteNotFoundError):
+class NoteAmbiguousError(NoteError):
     """Several notes answer to that name; the message lists them."""
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from agent.context import messages_of
 from agent.errors import SettingsError
 from agent.tree import Tree
-from agent.values import Node
 from backends.types import Message
 
 ENOUGH = 12
@@ -82,26 +82,14 @@ def from_conversations(tree: Tree, system: str = "", most: int = 80) -> list[Pro
     """
     found: list[Prompt] = []
     for info in tree.shelf.sessions():
-        asked = [node for node in tree.all_nodes(info.id) if node.role == "user" and not node.deleted]
+        nodes = tree.all_nodes(info.id)
+        asked = [node for node in nodes if node.role == "user" and node.text.strip() and not node.deleted]
         for node in asked[::-1][: max(most // 4, 1)]:
             if len(found) == most:
                 return found
-            found.append(Prompt(_history(tree.path(node.id, steps=False), system), info.id))
+            path = [one for one in tree.path(node.id, steps=False) if one.role != "summary"]
+            found.append(Prompt(messages_of(system, path), info.id))
     return found
-
-
-def _history(path: Sequence[Node], system: str) -> tuple[Message, ...]:
-    """What stood before a message, with it; nothing empty, and no role twice in a row: many templates refuse that."""
-    messages = [Message("system", system)] if system else []
-    for node in path:
-        role = "user" if node.role == "user" else "assistant"
-        if not node.text.strip():
-            continue
-        if messages and messages[-1].role == role:
-            messages[-1] = Message(role, f"{messages[-1].content}\n\n{node.text}")
-        else:
-            messages.append(Message(role, node.text))
-    return tuple(messages)
 
 
 class Grouped(Protocol):

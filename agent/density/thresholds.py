@@ -18,10 +18,10 @@ NEVER = 1.01
 DRAFT_DOUBT = 0.1
 """Density at which a speculative draft ends, whatever the budget: one more draft then costs more (a step of the low
 tier and a column of the high tier's) than the chance that it is right saves. Where 4 bits cost two fifths of 16,
-anything from 0.05 to 0.15 gives the same speed within 1 %, and 0.2 loses 2 % (docs/precision.md)."""
+anything from 0.05 to 0.15 gives the same speed within 1 %, and 0.2 loses 2 % (bench.drafts)."""
 DEFAULT_DRAFT_DOUBT = 5e-5
 """The same for the default rule: a margin of half a nat, where the rule's densities are far too low to be taken for
-chances (they need only be in the right order). From 0.4 to 0.7 nats the speed is the same within 1 %."""
+chances (they need only be in the right order). From 0.4 to 0.7 nats it is the same within 1.5 % (bench.drafts)."""
 DEFAULT_THRESHOLDS = ((0.02, 0.4), (0.05, 0.27), (0.1, 0.12), (0.2, 0.02), (0.3, 0.005))
 """(budget, threshold) of the default rule, from margins of a Q4_K_M model (docs/precision.md). Only a start: the
 controller finds what a model really needs."""

@@ -36,6 +36,8 @@ class Pair:
     counts: Counts = field(default_factory=Counts)
     shared: bool = False
     """Whether the low tier takes over what the high tier computes (their caches fit each other)."""
+    lost: bool = False
+    """Whether the high tier failed on the way; the rest was then written by the low one alone."""
 
     def ask_high(self, tokens: Sequence[int], outputs: int) -> Logits:
         """Feed the high tier; logits of the last ``outputs`` positions, ``[outputs, n_vocab]``."""
@@ -85,5 +87,6 @@ def to_the_end(pair: Pair, steps: Generator[Step | Notice, None, str]) -> Genera
     except ContextFull:
         return "context"
     except HighLost as lost:
+        pair.lost = True
         yield Notice(f"The {pair.high_tier} tier failed ({lost}); the reply goes on at {pair.writer.tier}.")
         return (yield from plain(pair.writer, pair.low_seq, lost.logits))

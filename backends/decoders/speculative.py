@@ -34,14 +34,7 @@ tokens are judged too seldom to pay (measured by replaying drafts with the step 
 def speculative(pair: Pair, logits: Logits, high_logits: Logits | None = None) -> Generator[Step | Notice, None, str]:
     """Write the high tier's own text until the reply ends; drafts end where ``pair.writer.job.gate`` fires.
 
-    Args:
-        pair: The two tiers; both hold the prompt, except for ``pair.unread`` on the high tier.
-        logits: Low logits after the prompt, ``[n_vocab]``.
-        high_logits: High logits after the prompt when ``pair.unread`` is empty (the high tier read it): the first
-            token is then the high tier's, which costs nothing.
-
-    Returns:
-        (through StopIteration) why it ended: ``end``, ``stop``, ``length`` or ``context``.
+    Takes and returns what ``gated`` does.
     """
     return to_the_end(pair, _speculative(pair, logits, high_logits))
 

@@ -101,18 +101,13 @@ class Reply:
 
     def _add(self, usage: Usage, timing: Timing) -> None:
         """A run is over. Its prompt is that of every run; how much of it was cached is told of the latest."""
-        before, spent = self._usage, self._timing
+        before = self._usage
         self._usage = replace(
             usage,
             high_tokens=before.high_tokens + usage.high_tokens,
             high_steps=before.high_steps + usage.high_steps,
         )
-        self._timing = Timing(
-            spent.prefill_s + timing.prefill_s,
-            spent.decode_s + timing.decode_s,
-            spent.high_s + timing.high_s,
-            spent.gate_s + timing.gate_s,
-        )
+        self._timing += timing
 
     def _whole_usage(self) -> Usage:
         written = sum(len(tokens) for tokens in self._rows.values())

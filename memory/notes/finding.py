@@ -62,10 +62,10 @@ class NoteNames:
         raise NoteNotFoundError(f"There is no note “{one_line(wanted)}”.{hint}")
 
     def resolve(self, target: str) -> Note | None:
-        """The note a wiki link points to, or None for one that is yet to be written."""
+        """The note a wiki link points to, or None where it could be several or is yet to be written."""
         try:
             return self.find(target)
-        except NoteNotFoundError:
+        except (NoteNotFoundError, NoteAmbiguousError):
             return None
 
     def linking_to(self, name: str) -> tuple[Note, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from memory.errors import NoteAmbiguousError, NoteBudgetError, NoteError, NoteNotFoundError
+from memory.errors import NoteBudgetError, NoteError, NoteNotFoundError
 from memory.notes.conflict import is_conflict
 from memory.notes.folder import MEMORY_NAME, NotesFolder
 from memory.notes.note import Note, parse
@@ -96,8 +96,6 @@ def _as_entry(text: str) -> str:
 def _target(folder: NotesFolder, file: str) -> str:
     try:
         return folder.find(file).name
-    except NoteAmbiguousError:
-        raise
     except NoteNotFoundError:
         return file if file.endswith(".md") else f"{slug(file)}.md"
 

@@ -152,7 +152,7 @@ def show(name: str, data: Path | None, as_json: bool) -> None:
 @plainly
 def edit(name: str, data: Path | None) -> None:
     """Open a note in your editor (EDITOR); a name that is not there begins a new note."""
-    from memory.errors import NoteAmbiguousError, NoteConflictError, NoteError, NoteNotFoundError
+    from memory.errors import NoteConflictError, NoteError, NoteNotFoundError
     from memory.paths import confined, slug
 
     folder = notes_in(data)
@@ -160,8 +160,6 @@ def edit(name: str, data: Path | None) -> None:
     try:
         before = folder.find(name)
         file, text = before.name, before.text
-    except NoteAmbiguousError:
-        raise
     except NoteNotFoundError:
         file, text = name if name.endswith(".md") else f"{slug(name)}.md", f"# {one_line(name)}\n\n"
         confined(folder.root, file)  # refused before anything is typed, not after

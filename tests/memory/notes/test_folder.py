@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from memory.errors import NoteBudgetError, NoteConflictError, NoteError, NoteNotFoundError, PathRefusedError
+from memory.errors import (
+    NoteAmbiguousError,
+    NoteBudgetError,
+    NoteConflictError,
+    NoteError,
+    NoteNotFoundError,
+    PathRefusedError,
+)
 from memory.notes import MEMORY_NAME, NotesFolder, is_conflict, swap
 from memory.notes.budget import estimate_tokens
 
@@ -50,7 +57,7 @@ def test_what_is_not_found_offers_the_nearest(folder: NotesFolder) -> None:
         folder.find("holidya.md")
     folder.create("x/plan.md", "# Plan")
     folder.create("y/plan.md", "# Plan")
-    with pytest.raises(NoteNotFoundError, match="could be any of"):
+    with pytest.raises(NoteAmbiguousError, match="could be any of"):
         folder.find("plan")
 
 
