@@ -10,10 +10,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # llama-cpp-python is built here. What fovea does not use of it (tools, vision) is left out: 3 min 21 s instead of
-# more than 6 minutes on two cores. Your own CMAKE_ARGS (for a GPU, say) are added.
-SLIM := -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/slim-llama.cmake -DLLAVA_BUILD=OFF
+# more than 6 minutes on two cores; and its kernels are made to prefetch (cmake/wide-steps.cmake). Your own CMAKE_ARGS
+# (for a GPU, say) are added.
+ENGINE := -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/llama.cmake -DLLAVA_BUILD=OFF
+RECIPE := pyproject.toml constraints.txt cmake/llama.cmake cmake/wide-steps.cmake
 # PyTorch from PyPI brings several GB of CUDA libraries on Linux; nothing else is needed to use a GPU with it.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+BUILD := CMAKE_ARGS="$(ENGINE) $(CMAKE_ARGS)"
+# pip keeps what it built once, by name and version alone: an engine built otherwise is thrown away and built again.
+define OWN_ENGINE
+@grep -qs fovea_wide_steps $(VENV)/lib/python*/site-packages/llama_cpp/lib/* || { \
+	echo "Building the engine with fovea's own recipe ..."; \
+	$(PIP) cache remove llama_cpp_python > /dev/null 2>&1; \
+	$(BUILD) $(PIP) install -c constraints.txt --force-reinstall --no-deps llama-cpp-python; }
+endef
 
 .PHONY: chat test check docs install clean
 
@@ -40,14 +50,16 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # The chat alone: no torch, no test tools.
-$(VENV)/.chat: pyproject.toml constraints.txt cmake/slim-llama.cmake | $(BIN)/python
+$(VENV)/.chat: $(RECIPE) | $(BIN)/python
 	@echo "Installing fovea into $(VENV) (the engine is built once; this takes a few minutes) ..."
-	@CMAKE_ARGS="$(SLIM) $(CMAKE_ARGS)" $(PIP) install -c constraints.txt -e .
+	@$(BUILD) $(PIP) install -c constraints.txt -e .
+	$(OWN_ENGINE)
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt cmake/slim-llama.cmake | $(BIN)/python
+$(VENV)/.dev: $(RECIPE) | $(BIN)/python
 	@echo "Installing fovea with everything its tests need into $(VENV) ..."
-	@CMAKE_ARGS="$(SLIM) $(CMAKE_ARGS)" $(PIP) install -c constraints.txt -e ".[dev]"
+	@$(BUILD) $(PIP) install -c constraints.txt -e ".[dev]"
+	$(OWN_ENGINE)
 	@touch $@ $(VENV)/.chat
 
 clean:
