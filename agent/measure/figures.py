@@ -92,9 +92,10 @@ _ADAPTER = TypeAdapter(LadderFigures)
 
 
 def machine_name() -> str:
-    """What these figures hold for: processor, usable cores, version of the engine library."""
+    """What these figures hold for: processor, usable cores, version and build of the engine library."""
     from importlib.metadata import PackageNotFoundError, version
 
+    from backends.llama.build import prefetches
     from backends.threads import usable_cores
 
     name = platform.processor() or platform.machine()
@@ -106,7 +107,8 @@ def machine_name() -> str:
         engine = version("llama-cpp-python")
     except PackageNotFoundError:
         engine = "?"
-    return f"{name}, {usable_cores()} cores, llama-cpp-python {engine}"
+    built = ", prefetching" if prefetches() else ""
+    return f"{name}, {usable_cores()} cores, llama-cpp-python {engine}{built}"
 
 
 def file_of(cache: Path, key: str) -> Path:
