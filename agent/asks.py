@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from agent import branches
 from agent.desk import Desk, State
-from agent.errors import TurnError
+from agent.errors import AgentError, TurnError
 from agent.events import TurnEvent
 from agent.turn import Spec
 from agent.values import Ask, Policy
+from backends.errors import BackendError
 
 CHOICES = ("look", "stay", "both", "continuations", "always", "refuse")
 
@@ -17,12 +19,27 @@ CHOICES = ("look", "stay", "both", "continuations", "always", "refuse")
 def answer(
     desk: Desk, state: State, run: branches.Run, ask: Ask, choice: str, reason: str, n: int
 ) -> Iterator[TurnEvent]:
-    """Record the answer and stream what follows from it."""
+    """Record the answer and stream what follows from it. What is refused before it begins leaves the proposal open."""
     if choice not in CHOICES:
         raise TurnError(f"`{choice}` is not an answer; there are: {', '.join(CHOICES)}")
-    reply = desk.tree.node(ask.node)
     if not desk.tree.ledger.answer(ask.id, choice, reason):
         raise TurnError("This closer look was answered already")
+    begun = False
+    try:
+        for event in _carry_out(desk, state, run, ask, choice, reason, n):
+            begun = True
+            yield event
+    except (AgentError, BackendError):
+        if not begun:
+            with suppress(AgentError):  # a full disk: the reason it was refused says so already
+                desk.tree.ledger.reopen(ask.id)
+        raise
+
+
+def _carry_out(
+    desk: Desk, state: State, run: branches.Run, ask: Ask, choice: str, reason: str, n: int
+) -> Iterator[TurnEvent]:
+    reply = desk.tree.node(ask.node)
     if choice in ("stay", "refuse"):
         why = f": {reason}" if reason else ""
         desk.tree.ledger.note(

@@ -59,6 +59,10 @@ class Ledger:
             self._db.write("UPDATE asks SET answer = ?, reason = ? WHERE id = ?", (choice, reason, ask_id))
         return True
 
+    def reopen(self, ask_id: int) -> None:
+        """Take an answer back that could not be carried out."""
+        self._db.write("UPDATE asks SET answer = '', reason = '' WHERE id = ?", (ask_id,))
+
     # Decisions --------------------------------------------------------------------------------------------------
 
     def note(

@@ -18,6 +18,19 @@ DEFAULT_SYSTEM_PROMPT = "You are fovea, a small helpful assistant."
 """What the built-in model was trained with; other models take it as well as any."""
 
 
+def share(text: str) -> float:
+    """``20%``, ``20`` or ``0.2`` as a share of 1.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    try:
+        number = float(text.strip().removesuffix("%"))
+    except ValueError as error:
+        raise ValueError(f"`{text}` is not a share; write 20% or 0.2") from error
+    return number / 100 if text.strip().endswith("%") or number > 1 else number
+
+
 class Section(BaseModel):
     """Base of all sections: unknown keys are errors, values are never guessed from other types."""
 
@@ -77,6 +90,12 @@ class PolicySettings(Section):
     """In auto: write exactly the high tier's own text (speculative decoding) instead of using the gate."""
     calibration: str = ""
     """File of a density model made by `fovea calibrate`; empty means the default rule."""
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _percent(cls, value: object) -> object:
+        """``20%`` as well."""
+        return share(value) if isinstance(value, str) else value
 
     @field_validator("mode", mode="before")
     @classmethod

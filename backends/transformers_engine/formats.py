@@ -6,6 +6,7 @@ that a missing package or card is named before gigabytes are read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -58,6 +59,10 @@ ALIASES = {
     "gptqmodel": "gptq",
     "compressed_tensors": "compressed-tensors",
 }
+NAMED_WIDTHS = {"hqq": "quant_config", "quanto": "weights", "torchao": "quant_type"}
+"""Methods that write the width into a name or a nested object -> the field it is in."""
+_WIDTH = re.compile(r"(?:nbits\W+|int|float)([1-8])(?![0-9])", re.IGNORECASE)
+"""``'nbits': 8``, ``int8``, ``Int4WeightOnlyConfig``, ``float8``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +119,11 @@ def _bits(method: str, declared: Mapping[str, object]) -> int:
     """Bits of a weight, 0 when the config does not tell."""
     if method == "bitsandbytes":
         return 4 if declared.get("load_in_4bit") else 8
-    if method in {"fp8", "fbgemm_fp8"}:
+    if method in {"fp8", "fbgemm_fp8", "eetq"}:
         return 8
+    if method in NAMED_WIDTHS:
+        found = _WIDTH.search(str(declared.get(NAMED_WIDTHS[method]))[:2000])
+        return int(found[1]) if found else 0
     if method == "compressed-tensors":
         groups = declared.get("config_groups")
         for group in groups.values() if isinstance(groups, dict) else ():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,9 @@ _LOOK_MS = 500
 
 
 def watched(store: Store, cancelled: Cancelled) -> Iterator[list[str]]:
-    """Yield the added folders and files in which something changed, until cancelled.
+    """Yield the added folders and files in which something changed, until cancelled or until nothing is added.
 
-    A folder added meanwhile is followed within a second.
+    A folder added meanwhile is followed within a second, and so is one that comes back (a disk plugged in again).
     """
     from watchfiles import watch
 
@@ -27,7 +28,10 @@ def watched(store: Store, cancelled: Cancelled) -> Iterator[list[str]]:
         single = [path_of(one.uri) for one in store.documents(["file"]) if not one.root]
         places = {*folders, *(path.parent for path in single if path.parent.is_dir())}
         if not places:
-            return
+            if not single and not roots(store):
+                return
+            time.sleep(_LOOK_MS / 1000)
+            continue
         for changes in watch(
             *places,
             debounce=_DEBOUNCE_MS,

@@ -61,7 +61,8 @@ class DerivedIndex:
 
     def _wanted(self) -> ChromaIndex | None:
         model = self._model()
-        if self._how == "exact" or not model:
+        # Who only reads must not start chromadb and hold its lock: the process that writes keeps the index.
+        if self._how == "exact" or not model or self._store.database.read_only:
             return None
         if self._how == "auto" and self._store.count_vectors(model) <= EXACT_UP_TO:
             return None

@@ -304,6 +304,21 @@ def test_asks_are_proposed_stored_and_answered_once(open_fovea):
     assert session.decisions()[1].actual_s is not None
 
 
+@pytest.mark.parametrize("choice", ["look", "both", "continuations"])
+def test_a_proposal_stays_open_when_its_look_cannot_begin(open_fovea, choice):
+    fovea = open_fovea(Script([Word("legs", density=0.9)]), "better", policy__mode="ask")
+    session = fovea.session()
+    list(session.send("Q"))
+    (ask,) = session.pending_asks()
+    fovea.rest("16-bit", True)
+    with pytest.raises(TurnError, match="16-bit"):
+        list(session.answer(ask, choice))
+    assert session.pending_asks() == [ask]
+    fovea.rest("16-bit", False)
+    assert list(session.answer(ask, choice))[-1].replies
+    assert session.pending_asks() == []
+
+
 @pytest.mark.parametrize("choice", ["stay", "refuse"])
 def test_a_refused_ask_writes_nothing_but_its_reason(open_fovea, choice):
     fovea = open_fovea(Script([Word("legs", density=0.9)]), policy__mode="ask")

@@ -29,15 +29,15 @@ class Percent(click.ParamType[float]):
         """The share, 0..1."""
         if isinstance(value, float):
             return value
-        text = str(value).strip()
+        from agent.settings import share
+
         try:
-            number = float(text.removesuffix("%"))
-        except ValueError:
-            self.fail(f"{text} is not a percentage such as 20%", param, ctx)
-        share = number / 100 if text.endswith("%") or number > 1 else number
-        if not 0 < share < 1:
-            self.fail(f"{text} is not between 0% and 100%", param, ctx)
-        return share
+            part = share(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not 0 < part < 1:
+            self.fail(f"{value} is not between 0% and 100%", param, ctx)
+        return part
 
 
 @click.command("calibrate")

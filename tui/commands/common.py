@@ -78,8 +78,6 @@ def settings_from(named: dict[str, Any], assignments: tuple[str, ...] = ()) -> S
     settings = settings_file.load(paths.find().settings)
     changes = dict(settings_file.parse_assignment(text) for text in assignments)
     changes |= {key: value for key, value in named.items() if value is not None}
-    if isinstance(changes.get("policy.budget"), str):
-        changes["policy.budget"] = share(changes["policy.budget"])
     settings = settings.with_values(changes)
     folders = paths.find(settings.folders.data, settings.folders.cache)
     logs.start(folders.log, settings.log_level)
@@ -87,14 +85,33 @@ def settings_from(named: dict[str, Any], assignments: tuple[str, ...] = ()) -> S
 
 
 def share(text: str) -> float:
-    """``20%``, ``20`` or ``0.2`` as a share of 1."""
+    """``20%``, ``20`` or ``0.2`` as a share of 1.
+
+    Raises:
+        SettingsError: It is none of them.
+    """
+    from agent import settings
     from agent.errors import SettingsError
 
     try:
-        number = float(text.strip().removesuffix("%"))
+        return settings.share(text)
     except ValueError as error:
-        raise SettingsError(f"`{text}` is not a budget; write 20% or 0.2") from error
-    return number / 100 if text.strip().endswith("%") or number > 1 else number
+        raise SettingsError(str(error)) from error
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask; without a terminal to ask on nothing is done.
+
+    Raises:
+        click.ClickException: There is nobody to ask.
+        click.exceptions.Exit: The answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.ClickException("There is nobody to ask here; say --yes to do it without asking.")
+    if not click.confirm(question, err=True):
+        raise click.exceptions.Exit(1)
 
 
 @contextlib.contextmanager

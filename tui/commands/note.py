@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tui.commands.common import confirm
 from tui.commands.kb import plainly
 from tui.commands.kb_output import say, say_json
 from tui.render.harmless import harmless, one_line
@@ -215,7 +216,7 @@ def rm(name: str, yes: bool, data: Path | None, as_json: bool) -> None:
     """Delete a note's file and take it out of the index; `forget` also proves that nothing is left."""
     folder = notes_in(data)
     found = folder.find(name)
-    _confirm(f"Delete {found.name}?", yes or as_json)
+    confirm(f"Delete {found.name}?", yes or as_json)
     folder.remove(found.name)
     _reindex(data)
     _report({"removed": found.name}, f"{found.name} is deleted.", as_json)
@@ -233,7 +234,7 @@ def forget(name: str, yes: bool, data: Path | None, as_json: bool) -> None:
 
     with indexed(data) as (folder, store):
         found = folder.find(name)
-        _confirm(f"Forget {found.name} for good?", yes or as_json)
+        confirm(f"Forget {found.name} for good?", yes or as_json)
         result = forget_note(folder, store, found.name)
     _show_proof(result, as_json)
     if not result.proved:
@@ -257,17 +258,7 @@ def _agree(proposal: Proposal, yes: bool) -> None:
     click.echo(harmless(proposal.diff).rstrip("\n"))
     if proposal.reason:
         say(proposal.reason)
-    _confirm("Write this?", yes=False)
-
-
-def _confirm(question: str, yes: bool) -> None:
-    """Ask; without a terminal to ask on nothing is done."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.ClickException("There is nobody to ask here; say --yes to do it without asking.")
-    if not click.confirm(question):
-        raise click.exceptions.Exit(1)
+    confirm("Write this?", yes=False)
 
 
 def _reindex(data: Path | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tui.commands.common import opened, settings_from
+from tui.commands.common import confirm, opened, settings_from
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -100,7 +100,9 @@ def show(id: str) -> None:
 @sessions.command("export")
 @click.argument("id")
 @click.option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown", help="markdown or json.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), default=None, help="File; standard output otherwise.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), default=None, help="File; - or nothing: standard output."
+)
 def export(id: str, form: str, output: Path | None) -> None:
     """Write a conversation with its provenance; JSON holds every branch and token."""
     from agent.paths import write_where_told
@@ -108,7 +110,7 @@ def export(id: str, form: str, output: Path | None) -> None:
 
     with _open() as fovea:
         text = fovea.session(id).export("json" if form == "json" else "markdown")
-    if output is not None:
+    if output is not None and str(output) != "-":
         write_where_told(output, text)
     else:
         # JSON keeps its exact text: control characters are escaped in it already.
@@ -166,7 +168,6 @@ def rm(ids: tuple[str, ...], yes: bool) -> None:
     with _open() as fovea:
         found = [fovea.session(name) for name in ids]
         for session in found:
-            if not yes and sys.stdin.isatty():
-                click.confirm(f"Erase {session.id} “{one_line(session.title, 60)}”?", abort=True, err=True)
+            confirm(f"Erase {session.id} “{one_line(session.title, 60)}”?", yes)
         for session in found:
             session.delete_session()

@@ -176,6 +176,22 @@ def test_an_index_cannot_point_elsewhere(folder: Path, name: str) -> None:
             {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 8}}}},
             Quantization("compressed-tensors", 8),
         ),
+        (
+            {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 8, "group_size": 64}}},
+            Quantization("hqq", 8),
+        ),
+        ({"quant_method": "quanto", "weights": "int4", "activations": None}, Quantization("quanto", 4)),
+        ({"quant_method": "quanto", "weights": "float8"}, Quantization("quanto", 8)),
+        ({"quant_method": "torchao", "quant_type": "int8_weight_only"}, Quantization("torchao", 8)),
+        (
+            {
+                "quant_method": "torchao",
+                "quant_type": {"default": {"_type": "Int4WeightOnlyConfig", "group_size": 128}},
+            },
+            Quantization("torchao", 4),
+        ),
+        ({"quant_method": "torchao", "quant_type": ["int128"]}, Quantization("torchao", 0)),
+        ({"quant_method": "eetq"}, Quantization("eetq", 8)),
         ({"quant_method": "gptq", "bits": "many", "group_size": -1}, Quantization("gptq", 0)),
     ],
 )

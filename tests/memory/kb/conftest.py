@@ -29,12 +29,16 @@ def open_base(tmp_path: Path, embedder: CountingEmbedder) -> Iterator[Opener]:
     opened: list[KnowledgeBase] = []
 
     def open_one(
-        model: CountingEmbedder | None = None, index: str = "exact", folder: Path | None = None
+        model: CountingEmbedder | None = None,
+        index: str = "exact",
+        folder: Path | None = None,
+        read_only: bool = False,
     ) -> KnowledgeBase:
         base = KnowledgeBase(
             folder or tmp_path / "data",
             KnowledgeSettings(index=index),
             embedder=BackgroundEmbedder(lambda: model or embedder),
+            read_only=read_only,
         )
         opened.append(base)
         return base

@@ -177,6 +177,15 @@ def test_the_knowledge_base_searches_through_it_when_asked_to(open_base: Opener,
     assert base.rebuild().count == 5
 
 
+def test_who_only_reads_starts_no_chromadb(open_base: Opener, docs: Path, tmp_path: Path) -> None:
+    (docs / "a.md").write_text("words of a document\n", encoding="utf-8")
+    open_base().add([str(docs)])
+    reader = open_base(index="chroma", read_only=True)
+    assert not reader.open_index().usable and reader.store.vector_route is None
+    assert reader.search("words of a document")[0]
+    assert not list((tmp_path / "data").rglob("*chroma*"))
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """A real ``chroma run`` on loopback."""

@@ -285,6 +285,35 @@ def test_watching_follows_changes(base: KnowledgeBase, docs: Path) -> None:
     outcomes.close()  # type: ignore[attr-defined]
 
 
+def test_watching_waits_for_a_folder_that_went_away(base: KnowledgeBase, docs: Path) -> None:
+    write(docs / "a.md", "alpha")
+    base.add([str(docs)])
+    stop = threading.Event()
+    outcomes = base.watch(Control(cancelled=stop.is_set))
+    next(outcomes)
+    away = docs.with_name("elsewhere")
+    docs.rename(away)
+
+    def back() -> None:
+        away.rename(docs)
+        for number in range(20):  # until watching has begun again
+            write(docs / "b.md", f"unmistakable {number}")
+            if stop.wait(0.25):
+                return
+
+    timer = threading.Timer(1.5, back)
+    timer.start()
+    found = False
+    for _ in outcomes:
+        found = bool(base.search("unmistakable")[0])
+        if found:
+            break
+    stop.set()
+    timer.join()
+    outcomes.close()  # type: ignore[attr-defined]
+    assert found, "watching ended when its only folder was away"
+
+
 def test_status_counts_what_is_there(base: KnowledgeBase, docs: Path) -> None:
     write(docs / "a.md", "alpha")
     (docs / "b.md").write_bytes(b"")

@@ -144,6 +144,19 @@ async def test_keys_after_half_a_second_do_answer(opened: Open) -> None:
         await driver.until(lambda: not card.is_attached)
 
 
+async def test_a_message_begun_with_another_key_goes_to_the_prompt_whole(opened: Open) -> None:
+    async with opened([dense("1132"), "Later."], **ASKING) as driver:
+        card = await asked(driver)
+        assert card.has_focus
+        await driver.press(*"/several")
+        assert driver.chat.prompt.text == "/several"
+        assert card.is_attached and driver.chat.session.pending_asks()
+        await driver.press(*["backspace"] * 8, "ctrl+t")
+        await driver.until(lambda: card.has_focus)
+        await driver.press("s")
+        await driver.until(lambda: not card.is_attached)
+
+
 async def test_a_card_that_makes_the_text_overflow_is_in_view(opened: Open) -> None:
     async with opened(["Zero.", "One.", dense("1132")], size=(80, 24), **ASKING) as driver:
         for text in ("Hello", "And you?"):

@@ -149,6 +149,13 @@ def test_problems_are_one_line_and_the_code_of_a_pipe(talk):
     assert talk.code == 0
 
 
+def test_a_budget_is_a_share_or_percent_everywhere(talk):
+    out = talk("/settings policy.budget 35%", "/settings policy.budget", "/settings policy.budget much", "/budget 150%")
+    assert out.count("policy.budget                    0.35") == 2
+    assert "! " in out and "write 20% or 0.2" in out and "between 0 and 1" in out
+    assert talk.mode.fovea.settings.policy.budget == 0.35
+
+
 def test_forks_density_and_budget(talk):
     script = Script([Word("two"), Word(" legs", density=0.9)], by_tier={SIXTEEN: "two eggs"})
     out = talk("Q", "/forks", "/why", "/budget 30%", "/policy off", "/tier 16-bit", "R", scripts=(script,))

@@ -24,7 +24,12 @@ def test_list_show_rename_search_export_rm(fovea, home):
     assert fovea("sessions", "export", ident, "--format", "json", "-o", str(target))[0] == 0
     content = json.loads(target.read_text())
     assert content["title"] == "A song" and content["nodes"][1]["steps"]
-    assert fovea("sessions", "rm", ident)[0] == 0
+    assert fovea("sessions", "export", ident, "--format", "json", "-o", "-")[1] == target.read_text()
+    assert not (home / "-").exists()
+    code, _, err = fovea("sessions", "rm", ident)
+    assert code == 1 and "--yes" in err, "nobody is there to ask"
+    assert len(fovea("sessions", "list")[1].splitlines()) == 2
+    assert fovea("sessions", "rm", "--yes", ident)[0] == 0
     assert len(fovea("sessions", "list")[1].splitlines()) == 1
     assert fovea("sessions", "show", ident)[0] == 1
     assert "Птица".encode() not in (home / "data" / "conversations.sqlite").read_bytes()

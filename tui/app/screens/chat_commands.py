@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from agent import settings
 from tui import registry
 from tui.app.safe import one_line
 from tui.app.screens.chat_cards import CardsMixin
@@ -146,13 +147,12 @@ class CommandsMixin(CompletionMixin, CardsMixin, ShelfMixin):
 
     async def do_budget(self, argument: str) -> None:
         """/budget [PERCENT]."""
-        text = argument.removesuffix("%").strip()
-        if not text:
+        if not argument.strip():
             now = self.session.policy.budget
             self.tell(f"{percent(now)}: {share(now)} may be looked at closer")
             return
         try:
-            value = float(text) / (100 if float(text) > 1 or "%" in argument else 1)
+            value = settings.share(argument)
         except ValueError:
             self.tell("Say a share in percent: /budget 20", problem=True)
             return

@@ -1,7 +1,8 @@
 """The escalation card: a proposed closer look, at its place in the conversation.
 
 Keys pressed before the card has been on the screen for half a second do not answer it; what is typed in that time goes
-to the prompt, where the person thought they were. Unanswered, the reply stays as it is.
+to the prompt, where the person thought they were. So does a character that is no key here, and with it what is typed
+after it: who types one writes a message. Unanswered, the reply stays as it is.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Card(Vertical, can_focus=True):
             self.n = n
 
     class TypedAhead(Message):
-        """Something was typed before the card could be read; it belongs to the prompt."""
+        """Something was typed that is no answer; it belongs to the prompt."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -71,6 +72,8 @@ class Card(Vertical, can_focus=True):
         self._where = where
         self._clock = clock
         self._since: float | None = None
+        self._writing = False
+        """A message is being typed; the keyboard's focus is on its way to the prompt."""
         self.border_title = f"Look closer at {one_line(ask.tier, 20)}?"
 
     def compose(self) -> ComposeResult:
@@ -142,14 +145,21 @@ class Card(Vertical, can_focus=True):
             self.post_message(self.Left())
 
     def on_key(self, event: events.Key) -> None:
-        """Before the grace period is over, keys never reach the bindings."""
+        """Before the grace period is over, keys never reach the bindings; later, only those that are bound."""
         if self.has_class("-refusing"):
             return
-        if not self.answerable and event.key not in ("tab", "shift+tab"):
+        written = event.character if event.is_printable else None
+        early = not self.answerable and event.key not in ("tab", "shift+tab")
+        if early or (written and (self._writing or event.key not in self.screen.active_bindings)):
             event.stop()
             event.prevent_default()
-            if event.is_printable and event.character:
-                self.post_message(self.TypedAhead(event.character))
+            if written:
+                self._writing = True
+                self.post_message(self.TypedAhead(written))
+
+    def on_focus(self) -> None:
+        """Keys are answers (again)."""
+        self._writing = False
 
     @on(Input.Submitted)
     def _refused(self, event: Input.Submitted) -> None:
