@@ -7,10 +7,6 @@ own. Where the context repeats, prompt lookup drafts first.
 
 The doubtful token ends a draft but belongs to it: the low tier has already chosen it, judging it costs one more column
 of a step that is made anyway, and at least every other time it is right, which wins the token after it.
-
-A step of several tokens adds up its products in another order than a step of one, so that its logits differ in the last
-digits. Where that could turn greedy text, at a near tie, the high tier is asked again in a step of one token, as if it
-wrote alone.
 """
 
 from __future__ import annotations
@@ -43,11 +39,6 @@ def speculative(pair: Pair, logits: Logits, high_logits: Logits | None = None) -
     return to_the_end(pair, _speculative(pair, logits, high_logits))
 
 
-NEAR_TIE = 0.02
-"""Nats between the two best tokens below which the width of a step may turn which of them is first (measured:
-docs/precision.md)."""
-
-
 @dataclass(slots=True)
 class _Draft:
     """Tokens proposed for the next positions; ``signals[i]`` and ``q[i]`` are None for looked-up tokens."""
@@ -60,14 +51,6 @@ class _Draft:
     doubt: tuple[int, Signals] | None = None
     """The low tier's choice and signals at the position after the draft, where it has them."""
     looked_up: bool = False
-
-    def end_before(self, length: int) -> None:
-        """Keep the first ``length`` tokens; the next one becomes the low tier's choice for the position after them."""
-        if length < len(self.tokens):
-            signals = self.signals[length]
-            self.doubt = None if signals is None else (self.tokens[length], signals)
-            for kept in (self.tokens, self.signals, self.q):
-                del kept[length:]
 
 
 def _speculative(pair: Pair, logits: Logits, high_logits: Logits | None) -> Generator[Step | Notice, None, str]:
@@ -87,7 +70,7 @@ def _speculative(pair: Pair, logits: Logits, high_logits: Logits | None) -> Gene
         base = start_of_unread + len(pair.unread)
         # 2) The high tier reads everything pending in one step: one row per drafted token, one for the next.
         try:
-            rows, measured = _judge_rows(pair, draft, first)
+            rows = _judge_rows(pair, draft, first)
         except (Cancelled, ContextFull):
             raise
         except (BackendError, MemoryError) as error:
@@ -98,7 +81,7 @@ def _speculative(pair: Pair, logits: Logits, high_logits: Logits | None) -> Gene
         first = None
         # 3) Accept up to the first rejected token, which the high tier's own choice replaces. Cut both caches back to
         #    the accepted text; the last token is unread by both tiers.
-        steps, reason = _verdict(pair, draft, rows, measured)
+        steps, reason = _verdict(pair, draft, rows)
         accepted = len(steps) - 1
         pair.counts.drafted += len(draft.tokens)
         pair.counts.accepted += accepted
@@ -156,64 +139,24 @@ def _draft(pair: Pair, logits: Logits, draft: _Draft) -> Logits:
         draft.fed += 1
 
 
-def _judge_rows(pair: Pair, draft: _Draft, first: Logits | None) -> tuple[Logits, list[Signals]]:
-    """High logits for each drafted position and the one after, ``[len(draft) + 1, n_vocab]``.
-
-    Returns:
-        The rows, and the signals of the first of them if they were measured already. At a near tie the draft, and with
-        it the rows, may end early.
-    """
+def _judge_rows(pair: Pair, draft: _Draft, first: Logits | None) -> Logits:
+    """High logits for each drafted position and the one after, ``[len(draft) + 1, n_vocab]``."""
     if first is None:
         tokens = [*pair.unread, *draft.tokens]
         pair.unread = []
-        rows = pair.ask_high(tokens, len(draft.tokens) + 1)
-    elif draft.tokens:
-        tokens = draft.tokens
-        rows = np.concatenate([first[np.newaxis], pair.ask_high(tokens, len(tokens))])
-    else:
-        return first[np.newaxis], []
-    sampling = pair.writer.job.sampling
-    if len(tokens) == 1 or sampling.temperature > 0 or sampling.repetition_penalty != 1.0:
-        return rows, []
-    return _settle_tie(pair, draft, rows, [*tokens])
+        return pair.ask_high(tokens, len(draft.tokens) + 1)
+    if not draft.tokens:
+        return first[np.newaxis]
+    rest = pair.ask_high(draft.tokens, len(draft.tokens))
+    return np.concatenate([first[np.newaxis], rest])
 
 
-def _settle_tie(pair: Pair, draft: _Draft, rows: Logits, tokens: list[int]) -> tuple[Logits, list[Signals]]:
-    """Ask the high tier alone at the first near tie that decides the text.
-
-    Args:
-        pair: The tiers; the high one has just read ``tokens``.
-        draft: Their end.
-        rows: One for each token of the draft and one for the position after it.
-        tokens: All that was read in one step.
-
-    Returns:
-        The rows and their signals up to the first rejected token or near tie, whose row is then the new one. The row of
-        a prefill (the first, where no token was read for it) stands as it is.
-    """
-    measured: list[Signals] = []
-    length, unread = pair.high.length(pair.high_seq), len(tokens) - len(draft.tokens)
-    for i, row in enumerate(rows):
-        measured.append(measure(row))
-        read = unread + i  # tokens before the position of this row
-        if measured[i].margin < NEAR_TIE and read > 0:
-            kept = rows[:i].copy()
-            pair.high.truncate(pair.high_seq, length - len(tokens) + read - 1)
-            alone = pair.ask_high([tokens[read - 1]], 1)
-            measured[i] = measure(alone[0])
-            draft.end_before(i)
-            return np.concatenate([kept, alone]), measured
-        if i < len(draft.tokens) and measured[i].best != draft.tokens[i]:
-            break
-    return rows, measured
-
-
-def _verdict(pair: Pair, draft: _Draft, rows: Logits, measured: list[Signals]) -> tuple[list[Step], str]:
+def _verdict(pair: Pair, draft: _Draft, rows: Logits) -> tuple[list[Step], str]:
     """Steps for the accepted drafts and for the one token the high tier adds (at least one), and why the reply ends."""
     writer: Writer = pair.writer
     steps: list[Step] = []
     for i, drafted in enumerate(draft.tokens):
-        high = measured[i] if i < len(measured) else measure(rows[i])
+        high = measure(rows[i])
         token = _accept(writer, rows[i], drafted, draft.q[i], high)
         why = Why.VERIFIED if token == drafted else Why.OVERRULED
         steps.append(_write(pair, token, draft.signals[i], high, why))

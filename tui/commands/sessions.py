@@ -101,7 +101,7 @@ def show(id: str) -> None:
 @click.argument("id")
 @click.option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown", help="markdown or json.")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), default=None, help="File; - or nothing: standard output."
+    "--output", "-o", type=click.Path(path_type=Path), default=None, help="File; otherwise standard output."
 )
 def export(id: str, form: str, output: Path | None) -> None:
     """Write a conversation with its provenance; JSON holds every branch and token."""

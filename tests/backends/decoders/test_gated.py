@@ -75,39 +75,6 @@ def test_verified_greedy_text_is_the_high_tiers_own(seed, threshold, read_high, 
     assert {step.tier for step in steps} == {"16-bit"}
 
 
-class Tied(ToyStepper):
-    """Many near ties, which steps of several tokens round to the other side."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.table = np.round(self.table) + np.random.default_rng(3).uniform(0, 0.01, self.table.shape)
-        self.turned = 0
-
-    def step(self, feeds):
-        found = super().step(feeds)
-        wide = sum(len(feed.tokens) for feed in feeds) > 1
-        if wide and len(self.text(feeds[0].seq)) > len(PROMPT):
-            for row in (row for rows in found for row in rows):
-                best, second = np.argsort(-row)[:2]
-                if row[best] - row[second] < 0.01:
-                    row[best], row[second] = row[second], row[best]
-                    self.turned += 1
-        return found
-
-
-@pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("read_high", [True, False])
-@pytest.mark.parametrize("seed", range(6))
-def test_the_width_of_steps_turns_no_near_tie(seed, read_high, shared):
-    low, high = ToyStepper(noise=NOISE, tier_seed=7, seed=seed, end_bias=-50.0), Tied(seed=seed, end_bias=-50.0)
-    steps, _, reason, pair = run(low, high, verify=True, threshold=0.01, read_high=read_high, shared=shared)
-    assert [step.token for step in steps] == alone(Tied(seed=seed, end_bias=-50.0)) and reason == "length"
-    assert high.turned
-    whole = PROMPT + [step.token for step in steps]
-    for stepper, seq in ((low, pair.low_seq), (high, pair.high_seq)):
-        assert stepper.text(seq) == whole[: stepper.length(seq)]
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_verified_with_repetition_penalty_is_still_the_high_tiers_own(seed):
     sampling = Sampling(repetition_penalty=1.3)
