@@ -12,17 +12,21 @@ BIN := $(VENV)/bin
 # llama-cpp-python is built here. What fovea does not use of it (tools, vision) is left out: 3 min 21 s instead of
 # more than 6 minutes on two cores; and its kernels are made to prefetch (cmake/wide-steps.cmake). Your own CMAKE_ARGS
 # (for a GPU, say) are added.
-ENGINE := -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/llama.cmake -DLLAVA_BUILD=OFF
+ENGINE := -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/llama.cmake -DLLAVA_BUILD=OFF \
+	-DCMAKE_PROJECT_ggml_INCLUDE=$(CURDIR)/cmake/wide-steps.cmake
 RECIPE := pyproject.toml constraints.txt cmake/llama.cmake cmake/wide-steps.cmake
 # PyTorch from PyPI brings several GB of CUDA libraries on Linux; nothing else is needed to use a GPU with it.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD := CMAKE_ARGS="$(ENGINE) $(CMAKE_ARGS)"
-# pip keeps what it built once, by name and version alone: an engine built otherwise is thrown away and built again.
+# pip keeps what it built once, by name and version alone: an engine built by another recipe is thrown away and built
+# again. Without the recipe's mark it still works, only slower.
+HASH := import hashlib; print(hashlib.sha256(open("cmake/wide-steps.cmake", "rb").read()).hexdigest()[:16])
+MARKED = grep -qs "fovea recipe $$($(BIN)/python -c '$(HASH)')" $(VENV)/lib/python*/site-packages/llama_cpp/lib/*
 define OWN_ENGINE
-@grep -qs fovea_wide_steps $(VENV)/lib/python*/site-packages/llama_cpp/lib/* || { \
-	echo "Building the engine with fovea's own recipe ..."; \
+@$(MARKED) || { echo "Building the engine by fovea's own recipe ..."; \
 	$(PIP) cache remove llama_cpp_python > /dev/null 2>&1; \
-	$(BUILD) $(PIP) install -c constraints.txt --force-reinstall --no-deps llama-cpp-python; }
+	$(BUILD) $(PIP) install -c constraints.txt --force-reinstall --no-deps --no-binary llama-cpp-python llama-cpp-python && \
+	{ $(MARKED) || echo "The engine was built without prefetching (cmake/wide-steps.cmake); closer looks are slower."; }; }
 endef
 
 .PHONY: chat test check docs install clean

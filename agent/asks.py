@@ -24,7 +24,7 @@ def answer(
         raise TurnError(f"`{choice}` is not an answer; there are: {', '.join(CHOICES)}")
     if not desk.tree.ledger.answer(ask.id, choice, reason):
         raise TurnError("This closer look was answered already")
-    begun = False
+    before, policy, begun = desk.tree.ledger.last_decision(state.id), state.policy, False
     try:
         for event in _carry_out(desk, state, run, ask, choice, reason, n):
             begun = True
@@ -32,7 +32,8 @@ def answer(
     except (AgentError, BackendError):
         if not begun:
             with suppress(AgentError):  # a full disk: the reason it was refused says so already
-                desk.tree.ledger.reopen(ask.id)
+                desk.tree.ledger.reopen(ask.id, state.id, before)
+            state.policy = policy
         raise
 
 

@@ -59,9 +59,16 @@ class Ledger:
             self._db.write("UPDATE asks SET answer = ?, reason = ? WHERE id = ?", (choice, reason, ask_id))
         return True
 
-    def reopen(self, ask_id: int) -> None:
-        """Take an answer back that could not be carried out."""
-        self._db.write("UPDATE asks SET answer = '', reason = '' WHERE id = ?", (ask_id,))
+    def reopen(self, ask_id: int, session: str, before: int) -> None:
+        """Take an answer back that could not be carried out, and the decisions since ``before`` that came of it."""
+        with self._db.transaction():
+            self._db.write("UPDATE asks SET answer = '', reason = '' WHERE id = ?", (ask_id,))
+            self._db.write("DELETE FROM decisions WHERE session = ? AND id > ?", (session, before))
+
+    def last_decision(self, session: str) -> int:
+        """The id of the newest decision of a conversation; 0 where there is none."""
+        row = self._db.row("SELECT max(id) AS last FROM decisions WHERE session = ?", (session,))
+        return int(row["last"] or 0) if row is not None else 0
 
     # Decisions --------------------------------------------------------------------------------------------------
 

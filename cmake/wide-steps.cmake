@@ -7,11 +7,20 @@
 # the rows that come next, in the order in which they lie in memory. Only hints are added: the same sums are made in
 # the same order, and the logits are the same to the last bit.
 #
-# A change of the sources that is not found word for word is left out with a warning, and the build goes on.
+# Included by CMake into llama.cpp's project "ggml" (CMAKE_PROJECT_ggml_INCLUDE, see the Makefile). A kernel whose source is
+# not word for word the one this was written for is left as it is, with a warning, and the build goes on.
 
-# Puts NEW in the place of OLD in FILE; only before the first UNTIL, if that is given.
-function(fovea_replace file old new until)
-  file(READ "${file}" text)
+if(MSVC)
+  return()
+endif()
+
+# Puts new texts in the places of old ones in FILE: all of them, or none. Each has to stand there once; where UNTIL is
+# given, only what comes before it counts. A second pair may be left empty.
+function(fovea_replace file until old1 new1 old2 new2)
+  set(text "")
+  if(EXISTS "${file}")
+    file(READ "${file}" text)
+  endif()
   set(rest "")
   if(NOT until STREQUAL "")
     string(FIND "${text}" "${until}" end)
@@ -20,18 +29,22 @@ function(fovea_replace file old new until)
       string(SUBSTRING "${text}" 0 ${end} text)
     endif()
   endif()
-  string(FIND "${text}" "${new}" done)
+  string(FIND "${text}" "${new1}" done)
   if(done GREATER -1)
     return()
   endif()
-  string(FIND "${text}" "${old}" first)
-  string(FIND "${text}" "${old}" last REVERSE)
-  if(first EQUAL -1 OR NOT first EQUAL last)
-    message(WARNING "fovea: ${file} is not the one its prefetching was written for; steps of several tokens may be slower")
-    set(missed TRUE PARENT_SCOPE)
-    return()
-  endif()
-  string(REPLACE "${old}" "${new}" text "${text}")
+  foreach(pair 1 2)
+    if(NOT old${pair} STREQUAL "")
+      string(FIND "${text}" "${old${pair}}" first)
+      string(FIND "${text}" "${old${pair}}" last REVERSE)
+      if(first EQUAL -1 OR NOT first EQUAL last)
+        message(WARNING "fovea: ${file} is not the one its prefetching was written for; steps of several tokens are slower")
+        set(missed TRUE PARENT_SCOPE)
+        return()
+      endif()
+      string(REPLACE "${old${pair}}" "${new${pair}}" text "${text}")
+    endif()
+  endforeach()
   file(WRITE "${file}" "${text}${rest}")
 endfunction()
 
@@ -41,7 +54,7 @@ set(kernels "${CMAKE_CURRENT_SOURCE_DIR}/src/ggml-cpu")
 # 16-bit and 32-bit weights: tiles of four rows. The first tile of a row of tiles asks for the four rows of the next,
 # which is the first of this thread's likely next job (jobs are handed out in turn) at the end of a job.
 set(tinyblas "${kernels}/llamafile/sgemm.cpp")
-fovea_replace("${tinyblas}"
+fovea_replace("${tinyblas}" "class tinyBLAS_RVV"
 [==[    template <int RM, int RN>
     inline void gemm_bloc(int64_t ii, int64_t jj) {
         D Cv[RN][RM] = {};
@@ -58,8 +71,6 @@ fovea_replace("${tinyblas}"
                 next += RM * KN * sizeof(TA);
             }
 ]==]
-"class tinyBLAS_RVV")
-fovea_replace("${tinyblas}"
 [==[                int64_t jj = jj0;
                 for (; jj < jj1; jj += RN) {
                     gemm_bloc<RM, RN>(ii + bi, jj);
@@ -73,7 +84,7 @@ fovea_replace("${tinyblas}"
 [==[                int64_t jj = jj0;
                 const int64_t later = job + params->nth < nb_job ? (job + params->nth) % ytiles * RM * BM : -1;
                 const int64_t after = bi + RM < BM * RM ? ii + bi + RM : later;
-                const char * next = after < 0 ? nullptr : (const char *)(A + lda * after);
+                const char * next = after < 0 || lda != k ? nullptr : (const char *)(A + lda * after);
                 for (; jj < jj1; jj += RN) {
                     gemm_bloc<RM, RN>(ii + bi, jj, jj == jj0 ? next : nullptr);
                 }
@@ -82,28 +93,28 @@ fovea_replace("${tinyblas}"
                         gemm_bloc<RM, RN-1>(ii + bi, jj, jj == jj0 ? next : nullptr);
                     }
                 }
-]==]
-"class tinyBLAS_RVV")
+]==])
 
 # 8-bit weights (and the other formats of blocks of 32): likewise.
-fovea_replace("${tinyblas}"
+fovea_replace("${tinyblas}" ""
 [==[            __m256 Cv[RN][4] = {};
             for (int64_t l = 0; l < k; ++l) {
 ]==]
 [==[            __m256 Cv[RN][4] = {};
-            const char * next = jj == n0 ? (const char *)(A + lda * (ii + 4)) : nullptr;
+            const char * next = jj == n0 && lda == k ? (const char *)(A + lda * (ii + 4)) : nullptr;
             for (int64_t l = 0; l < k; ++l) {
                 if (next) {
-                    __builtin_prefetch(next, 0, 2);
-                    __builtin_prefetch(next + 64, 0, 2);
+                    for (size_t b = 0; b < 4 * sizeof(TA); b += 64) {
+                        __builtin_prefetch(next + b, 0, 2);
+                    }
                     next += 4 * sizeof(TA);
                 }
 ]==]
-"")
+"" "")
 
 # 4-bit weights (Q4_K) with AVX-512, four tokens: two groups of eight rows side by side.
 set(repack "${kernels}/arch/x86/repack.cpp")
-fovea_replace("${repack}"
+fovea_replace("${repack}" ""
 [==[            const block_q4_Kx8 * b_ptr_1 = b_ptr_start + ((x + 1) * b_nb);
 
             // Master FP accumulators
@@ -115,8 +126,6 @@ fovea_replace("${repack}"
             // Master FP accumulators
             __m512 acc_rows[4];
 ]==]
-"")
-fovea_replace("${repack}"
 [==[            __m512 acc_min_rows[4];
             for (int i = 0; i < 4; i++) {
                 acc_min_rows[i] = _mm512_setzero_ps();
@@ -137,20 +146,26 @@ fovea_replace("${repack}"
                     __builtin_prefetch(next + at, 0, 2);
                 }
                 // Scale values - Load the sixteen scale values from two block_q4_kx8 structures
-]==]
-"")
+]==])
 
-# What tells the Makefile, and fovea itself, that this build has all of that.
-file(READ "${tinyblas}" text)
-string(FIND "${text}" "fovea_wide_steps" marked)
-if(marked EQUAL -1 AND NOT missed)
-  file(APPEND "${tinyblas}"
-    "\nextern \"C\" {\nextern __attribute__((visibility(\"default\"))) const int fovea_wide_steps;\nconst int fovea_wide_steps = 1;\n}\n")
-endif()
-
-# GCC keeps too little of that 4-bit kernel in registers; with these options it does.
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
-  cmake_language(DEFER CALL set_source_files_properties "${repack}"
-    DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/src"
-    PROPERTIES COMPILE_OPTIONS "-flive-range-shrinkage;-fschedule-insns;-fsched-pressure")
+# What tells the Makefile, and fovea itself, that this build was made by this recipe.
+file(SHA256 "${CMAKE_CURRENT_LIST_FILE}" recipe)
+string(SUBSTRING "${recipe}" 0 16 recipe)
+if(NOT missed)
+  file(READ "${tinyblas}" text)
+  string(FIND "${text}" "fovea_wide_steps" marked)
+  if(marked EQUAL -1)
+    file(APPEND "${tinyblas}" "
+extern \"C\" {
+extern __attribute__((visibility(\"default\"))) const char fovea_wide_steps[];
+const char fovea_wide_steps[] = \"fovea recipe ${recipe}\";
+}
+")
+  endif()
+  # GCC keeps too little of that 4-bit kernel in registers; with these options it does.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+    cmake_language(DEFER CALL set_source_files_properties "${repack}"
+      DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/src"
+      PROPERTIES COMPILE_OPTIONS "-flive-range-shrinkage;-fschedule-insns;-fsched-pressure")
+  endif()
 endif()

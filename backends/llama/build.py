@@ -7,8 +7,8 @@ import mmap
 from functools import cache
 from pathlib import Path
 
-_MARK = b"fovea_wide_steps"
-"""A symbol that ``cmake/wide-steps.cmake`` leaves in the library."""
+_MARK = b"fovea recipe "
+"""What ``cmake/wide-steps.cmake`` leaves in the library."""
 
 
 @cache

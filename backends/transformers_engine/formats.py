@@ -62,6 +62,7 @@ ALIASES = {
 NAMED_WIDTHS = {"hqq": "quant_config", "quanto": "weights", "torchao": "quant_type"}
 """Methods that write the width into a name or a nested object -> the field it is in."""
 _WIDTH = re.compile(r"(?:nbits\W+|int|float)([1-8])(?![0-9])", re.IGNORECASE)
+_WEIGHT_WIDTH = re.compile(r"(?:int|float)([1-8])_?weight", re.IGNORECASE)
 """``'nbits': 8``, ``int8``, ``Int4WeightOnlyConfig``, ``float8``."""
 
 
@@ -122,7 +123,8 @@ def _bits(method: str, declared: Mapping[str, object]) -> int:
     if method in {"fp8", "fbgemm_fp8", "eetq"}:
         return 8
     if method in NAMED_WIDTHS:
-        found = _WIDTH.search(str(declared.get(NAMED_WIDTHS[method]))[:2000])
+        told = str(declared.get(NAMED_WIDTHS[method]))[:2000]
+        found = _WEIGHT_WIDTH.search(told) or _WIDTH.search(told)
         return int(found[1]) if found else 0
     if method == "compressed-tensors":
         groups = declared.get("config_groups")

@@ -23,30 +23,48 @@ def watched(store: Store, cancelled: Cancelled) -> Iterator[list[str]]:
     """
     from watchfiles import watch
 
+    known: set[Path] | None = None
     while not cancelled():
-        folders = [root for root in roots(store) if root.is_dir()]
+        folders = _folders(store)
         single = [path_of(one.uri) for one in store.documents(["file"]) if not one.root]
-        places = {*folders, *(path.parent for path in single if path.parent.is_dir())}
+        places = {*folders, *_parents(single)}
+        if known is not None and places - known:  # what changed there while it was away
+            back = [uri_of(place) for place in folders if place not in known]
+            back += [uri_of(path) for path in single if path.parent in places - known]
+            if back:
+                yield back
+        known = places
         if not places:
             if not single and not roots(store):
                 return
             time.sleep(_LOOK_MS / 1000)
             continue
-        for changes in watch(
-            *places,
-            debounce=_DEBOUNCE_MS,
-            rust_timeout=_LOOK_MS,
-            yield_on_timeout=True,
-            stop_event=threading.Event(),
-            raise_interrupt=False,
-        ):
-            if cancelled():
-                return
-            touched = _touched({Path(path) for _, path in changes}, folders, single)
-            if touched:
-                yield touched
-            if [root for root in roots(store) if root.is_dir()] != folders:
-                break
+        try:
+            for changes in watch(
+                *places,
+                debounce=_DEBOUNCE_MS,
+                rust_timeout=_LOOK_MS,
+                yield_on_timeout=True,
+                stop_event=threading.Event(),
+                raise_interrupt=False,
+            ):
+                if cancelled():
+                    return
+                touched = _touched({Path(path) for _, path in changes}, folders, single)
+                if touched:
+                    yield touched
+                if {*_folders(store), *_parents(single)} != places:
+                    break
+        except FileNotFoundError:  # a folder went away between the look and the watching
+            continue
+
+
+def _folders(store: Store) -> list[Path]:
+    return [root for root in roots(store) if root.is_dir()]
+
+
+def _parents(single: list[Path]) -> set[Path]:
+    return {path.parent for path in single if path.parent.is_dir()}
 
 
 def _touched(changed: set[Path], folders: list[Path], single: list[Path]) -> list[str]:

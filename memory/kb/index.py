@@ -11,6 +11,7 @@ from memory.store.reader import Vector
 
 EXACT_UP_TO = 50_000
 """With ``auto``, chromadb is asked only beyond this many vectors: below, the exact product is as fast."""
+READS_ONLY = IndexState(False, "search is exact in a process that only reads")
 NOT_WANTED = IndexState(False, "search is exact; no chromadb index is wanted at this size")
 
 
@@ -36,6 +37,8 @@ class DerivedIndex:
 
     def open(self, cancelled: Callable[[], bool]) -> IndexState:
         """Bring it up to date and let it answer; search goes on exactly meanwhile."""
+        if self._store.database.read_only:  # must not start chromadb and hold its lock: who writes keeps the index
+            return READS_ONLY
         index = self._wanted()
         if index is None:
             return NOT_WANTED
@@ -61,8 +64,7 @@ class DerivedIndex:
 
     def _wanted(self) -> ChromaIndex | None:
         model = self._model()
-        # Who only reads must not start chromadb and hold its lock: the process that writes keeps the index.
-        if self._how == "exact" or not model or self._store.database.read_only:
+        if self._how == "exact" or not model:
             return None
         if self._how == "auto" and self._store.count_vectors(model) <= EXACT_UP_TO:
             return None

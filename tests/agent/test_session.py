@@ -304,7 +304,7 @@ def test_asks_are_proposed_stored_and_answered_once(open_fovea):
     assert session.decisions()[1].actual_s is not None
 
 
-@pytest.mark.parametrize("choice", ["look", "both", "continuations"])
+@pytest.mark.parametrize("choice", ["look", "both", "continuations", "always"])
 def test_a_proposal_stays_open_when_its_look_cannot_begin(open_fovea, choice):
     fovea = open_fovea(Script([Word("legs", density=0.9)]), "better", policy__mode="ask")
     session = fovea.session()
@@ -314,6 +314,7 @@ def test_a_proposal_stays_open_when_its_look_cannot_begin(open_fovea, choice):
     with pytest.raises(TurnError, match="16-bit"):
         list(session.answer(ask, choice))
     assert session.pending_asks() == [ask]
+    assert [d.kind for d in session.decisions()] == ["asked"] and session.policy.mode == "ask"
     fovea.rest("16-bit", False)
     assert list(session.answer(ask, choice))[-1].replies
     assert session.pending_asks() == []

@@ -100,9 +100,7 @@ def show(id: str) -> None:
 @sessions.command("export")
 @click.argument("id")
 @click.option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown", help="markdown or json.")
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), default=None, help="File; otherwise standard output."
-)
+@click.option("--output", "-o", type=click.Path(path_type=Path), default=None, help="File; otherwise standard output.")
 def export(id: str, form: str, output: Path | None) -> None:
     """Write a conversation with its provenance; JSON holds every branch and token."""
     from agent.paths import write_where_told

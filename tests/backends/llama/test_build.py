@@ -61,8 +61,16 @@ def test_sources_that_differ_are_left_as_they_are_with_a_warning_and_no_mark(sou
     other = path.read_text("utf-8").replace("acc_rows[4]", "acc_rows[8]")
     path.write_text(other, "utf-8")
     assert "prefetching was written for" in run(sources)
-    assert blocks()[4][1] in path.read_text("utf-8"), "what is found is still replaced"
-    assert "fovea_wide_steps" not in (sources / SGEMM).read_text("utf-8")
+    assert path.read_text("utf-8") == other, "half of a change would not compile"
+    written = (sources / SGEMM).read_text("utf-8")
+    assert blocks()[0][1] in written and "fovea_wide_steps" not in written
+
+
+@needs_cmake
+def test_a_file_that_is_not_there_is_a_warning_too(sources: Path) -> None:
+    (sources / REPACK).unlink()
+    assert "prefetching was written for" in run(sources)
+    assert not (sources / REPACK).exists()
 
 
 def test_the_build_is_recognised_by_its_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,8 +82,8 @@ def test_the_build_is_recognised_by_its_mark(tmp_path: Path, monkeypatch: pytest
     for name, content, expected in (
         ("libggml-cpu.so", b"", False),
         ("libggml-cpu.so", b"\x7fELF...", False),
-        ("libllama.so", b"fovea_wide_steps\0", False),
-        ("libggml-cpu.so", b"\x7fELF fovea_wide_steps\0", True),
+        ("libllama.so", b"fovea recipe 0123\0", False),
+        ("libggml-cpu.so", b"\x7fELF fovea recipe 0123\0", True),
     ):
         (package / "lib" / name).write_bytes(content)
         build.prefetches.cache_clear()

@@ -190,6 +190,14 @@ def test_an_index_cannot_point_elsewhere(folder: Path, name: str) -> None:
             },
             Quantization("torchao", 4),
         ),
+        (
+            {"quant_method": "torchao", "quant_type": {"default": {"_type": "Int8DynamicActivationInt4WeightConfig"}}},
+            Quantization("torchao", 4),
+        ),
+        (
+            {"quant_method": "torchao", "quant_type": "float8_dynamic_activation_float8_weight"},
+            Quantization("torchao", 8),
+        ),
         ({"quant_method": "torchao", "quant_type": ["int128"]}, Quantization("torchao", 0)),
         ({"quant_method": "eetq"}, Quantization("eetq", 8)),
         ({"quant_method": "gptq", "bits": "many", "group_size": -1}, Quantization("gptq", 0)),

@@ -294,14 +294,8 @@ def test_watching_waits_for_a_folder_that_went_away(base: KnowledgeBase, docs: P
     away = docs.with_name("elsewhere")
     docs.rename(away)
 
-    def back() -> None:
-        away.rename(docs)
-        for number in range(20):  # until watching has begun again
-            write(docs / "b.md", f"unmistakable {number}")
-            if stop.wait(0.25):
-                return
-
-    timer = threading.Timer(1.5, back)
+    write(away / "b.md", "unmistakable")  # while nobody watches
+    timer = threading.Timer(1.5, lambda: away.rename(docs))
     timer.start()
     found = False
     for _ in outcomes:

@@ -144,17 +144,34 @@ async def test_keys_after_half_a_second_do_answer(opened: Open) -> None:
         await driver.until(lambda: not card.is_attached)
 
 
-async def test_a_message_begun_with_another_key_goes_to_the_prompt_whole(opened: Open) -> None:
+@pytest.mark.parametrize("text", ["/several", "xylophone", "each", "1 second"])
+async def test_a_message_begun_with_another_key_goes_to_the_prompt_whole(opened: Open, text: str) -> None:
     async with opened([dense("1132"), "Later."], **ASKING) as driver:
         card = await asked(driver)
         assert card.has_focus
-        await driver.press(*"/several")
-        assert driver.chat.prompt.text == "/several"
+        await driver.press(*("space" if letter == " " else letter for letter in text))
+        assert driver.chat.prompt.text == text
         assert card.is_attached and driver.chat.session.pending_asks()
-        await driver.press(*["backspace"] * 8, "ctrl+t")
+        await driver.press(*["backspace"] * len(text), "ctrl+t")
         await driver.until(lambda: card.has_focus)
         await driver.press("s")
         await driver.until(lambda: not card.is_attached)
+
+
+async def test_a_look_that_cannot_begin_leaves_its_card(opened: Open) -> None:
+    async with opened([dense("1132"), "Built about 1130."], **ASKING) as driver:
+        await asked(driver)
+        driver.chat.fovea.rest("16-bit", True)
+        await driver.press("l")
+        await driver.idle()
+        card = driver.chat.query_one(Card)
+        assert driver.chat.session.pending_asks() == [card.ask]
+        driver.chat.fovea.rest("16-bit", False)
+        await driver.until(lambda: card.answerable)
+        card.focus()
+        await driver.press("l")
+        await driver.idle()
+        assert driver.texts[-1] == "Built about 1130." and not driver.chat.query(Card)
 
 
 async def test_a_card_that_makes_the_text_overflow_is_in_view(opened: Open) -> None:

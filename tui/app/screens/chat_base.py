@@ -260,6 +260,10 @@ class ChatBase(Screen[None]):
         """Put a proposed closer look below its reply."""
         raise NotImplementedError
 
+    async def show_pending(self) -> None:
+        """Closer looks that were proposed and not answered."""
+        raise NotImplementedError
+
     # -- turns (implemented by the turns mixin, declared for the others) ----------------------------------------------
 
     async def run_turn(

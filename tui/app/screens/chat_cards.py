@@ -32,6 +32,12 @@ class CardsMixin(TurnsMixin):
         else:
             self.offer_card(card)
 
+    async def show_pending(self) -> None:
+        """Closer looks that were proposed and not answered: earlier, or just now if the look could not begin."""
+        for ask in self.attempt(self.session.pending_asks) or []:
+            if self.transcript.reply(ask.node) is not None:
+                await self.show_card(Asked(ask))
+
     def offer_card(self, card: Card) -> None:
         """Give a card the focus, unless the person is writing or reads above: keys must not answer an unseen card."""
         if not card.is_attached:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from agent.events import Asked
 from agent.values import Node, Scope
 from tui.app.screens.chat_versions import VersionsMixin
 
@@ -63,12 +62,6 @@ class OpenMixin(VersionsMixin):
         await self.sync(reload=True)
         await self.show_pending()
         self.prompt.focus()
-
-    async def show_pending(self) -> None:
-        """Closer looks that were proposed earlier and never answered."""
-        for ask in self.attempt(self.session.pending_asks) or []:
-            if self.transcript.reply(ask.node) is not None:
-                await self.show_card(Asked(ask))
 
     # -- a reply under the magnifying glass ---------------------------------------------------------------------------
 

@@ -213,6 +213,7 @@ class TurnsMixin(ChatBase):
         await self.transcript.forget_oldest()
         for card in live.cards:
             self.offer_card(card)
+        await self.show_pending()
         self._say_how_it_ended(live)
         self.show_queue()
         if self.ladder is not None and not self.fovea.ladder_current:

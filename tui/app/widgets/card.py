@@ -150,7 +150,7 @@ class Card(Vertical, can_focus=True):
             return
         written = event.character if event.is_printable else None
         early = not self.answerable and event.key not in ("tab", "shift+tab")
-        if early or (written and (self._writing or event.key not in self.screen.active_bindings)):
+        if early or (written and (self._writing or event.key not in self._bindings.key_to_bindings)):
             event.stop()
             event.prevent_default()
             if written:
