@@ -54,10 +54,10 @@ def test_nobody_to_ask_means_nothing_is_done(fovea: Run, notes: Path) -> None:
 
 def test_an_answer_decides(fovea: Run, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr(click, "confirm", lambda _: False)
+    monkeypatch.setattr(click, "confirm", lambda _, **__: False)
     assert fovea("note", "add", "A fact")[0] == 1
     assert not notes.exists()
-    monkeypatch.setattr(click, "confirm", lambda _: True)
+    monkeypatch.setattr(click, "confirm", lambda _, **__: True)
     assert fovea("note", "add", "A fact")[0] == 0
     assert (notes / "MEMORY.md").exists()
 
