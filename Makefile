@@ -18,15 +18,17 @@ RECIPE := pyproject.toml constraints.txt cmake/llama.cmake cmake/wide-steps.cmak
 # PyTorch from PyPI brings several GB of CUDA libraries on Linux; nothing else is needed to use a GPU with it.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD := CMAKE_ARGS="$(ENGINE) $(CMAKE_ARGS)"
-# pip keeps what it built once, by name and version alone: an engine built by another recipe is thrown away and built
-# again. Without the recipe's mark it still works, only slower.
+# pip keeps what it built once, by name and version alone: an engine built by another recipe is built again, unless it was
+# built for a GPU. Without the recipe's mark it works too, only slower.
+LIB := $(VENV)/lib/python*/site-packages/llama_cpp/lib
 HASH := import hashlib; print(hashlib.sha256(open("cmake/wide-steps.cmake", "rb").read()).hexdigest()[:16])
-MARKED = grep -qs "fovea recipe $$($(BIN)/python -c '$(HASH)')" $(VENV)/lib/python*/site-packages/llama_cpp/lib/*
+MARKED = grep -qs "fovea recipe $$($(BIN)/python -c '$(HASH)')" $(LIB)/*
 define OWN_ENGINE
-@$(MARKED) || { echo "Building the engine by fovea's own recipe ..."; \
-	$(PIP) cache remove llama_cpp_python > /dev/null 2>&1; \
-	$(BUILD) $(PIP) install -c constraints.txt --force-reinstall --no-deps --no-binary llama-cpp-python llama-cpp-python && \
-	{ $(MARKED) || echo "The engine was built without prefetching (cmake/wide-steps.cmake); closer looks are slower."; }; }
+@$(MARKED) || ls $(LIB) | grep -qiE "cuda|hip|vulkan|sycl|metal" || { \
+	echo "Building the engine by fovea's own recipe ..."; \
+	$(BUILD) $(PIP) install -c constraints.txt --force-reinstall --no-deps --no-cache-dir \
+		--no-binary llama-cpp-python llama-cpp-python || true; }
+@$(MARKED) || echo "The engine was built without prefetching (cmake/wide-steps.cmake); closer looks are slower."
 endef
 
 .PHONY: chat test check docs install clean

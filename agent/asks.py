@@ -9,6 +9,7 @@ from agent import branches
 from agent.desk import Desk, State
 from agent.errors import AgentError, TurnError
 from agent.events import TurnEvent
+from agent.ledger import FROM_ANSWER
 from agent.turn import Spec
 from agent.values import Ask, Policy
 from backends.errors import BackendError
@@ -24,7 +25,7 @@ def answer(
         raise TurnError(f"`{choice}` is not an answer; there are: {', '.join(CHOICES)}")
     if not desk.tree.ledger.answer(ask.id, choice, reason):
         raise TurnError("This closer look was answered already")
-    before, policy, begun = desk.tree.ledger.last_decision(state.id), state.policy, False
+    before, mode, begun = desk.tree.ledger.last_decision(state.id), state.policy.mode, False
     try:
         for event in _carry_out(desk, state, run, ask, choice, reason, n):
             begun = True
@@ -33,7 +34,7 @@ def answer(
         if not begun:
             with suppress(AgentError):  # a full disk: the reason it was refused says so already
                 desk.tree.ledger.reopen(ask.id, state.id, before)
-            state.policy = policy
+            state.policy = state.policy.model_copy(update={"mode": mode})
         raise
 
 
@@ -49,7 +50,7 @@ def _carry_out(
         return
     if choice == "always":
         state.policy = state.policy.model_copy(update={"mode": Policy.AUTO})
-        desk.tree.ledger.note(state.id, "setting", "mode auto, from an answer to a proposal")
+        desk.tree.ledger.note(state.id, "setting", FROM_ANSWER)
     if choice == "continuations":
         decision = desk.tree.ledger.note(
             state.id, "approved", f"{n} continuations at {ask.tier}", node=reply.id, predicted_s=ask.seconds

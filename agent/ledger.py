@@ -11,6 +11,9 @@ from dataclasses import replace
 from agent.database import Database
 from agent.values import Ask, Decision, Pick, PickStats, Scope, Speed, Spending
 
+FROM_ANSWER = "mode auto, from an answer to a proposal"
+"""In the log: the policy that an answer chose for what follows."""
+
 
 class Ledger:
     """Asks, decisions, picks, spending and measured speeds, in the tables beside the tree."""
@@ -63,7 +66,10 @@ class Ledger:
         """Take an answer back that could not be carried out, and the decisions since ``before`` that came of it."""
         with self._db.transaction():
             self._db.write("UPDATE asks SET answer = '', reason = '' WHERE id = ?", (ask_id,))
-            self._db.write("DELETE FROM decisions WHERE session = ? AND id > ?", (session, before))
+            self._db.write(
+                "DELETE FROM decisions WHERE session = ? AND id > ? AND (kind = 'approved' OR text = ?)",
+                (session, before, FROM_ANSWER),
+            )
 
     def last_decision(self, session: str) -> int:
         """The id of the newest decision of a conversation; 0 where there is none."""

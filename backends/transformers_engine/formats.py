@@ -62,6 +62,8 @@ ALIASES = {
 NAMED_WIDTHS = {"hqq": "quant_config", "quanto": "weights", "torchao": "quant_type"}
 """Methods that write the width into a name or a nested object -> the field it is in."""
 _WIDTH = re.compile(r"(?:nbits\W+|int|float)([1-8])(?![0-9])", re.IGNORECASE)
+_HQQ_WIDTH = re.compile(r"weight_quant_params\W.{0,500}?nbits\W+([1-8])(?![0-9])", re.DOTALL)
+"""The weights' own, not that of their scales, which may stand before it."""
 _WEIGHT_WIDTH = re.compile(r"(?:int|float)([1-8])_?weight", re.IGNORECASE)
 """``'nbits': 8``, ``int8``, ``Int4WeightOnlyConfig``, ``float8``."""
 
@@ -124,7 +126,7 @@ def _bits(method: str, declared: Mapping[str, object]) -> int:
         return 8
     if method in NAMED_WIDTHS:
         told = str(declared.get(NAMED_WIDTHS[method]))[:2000]
-        found = _WEIGHT_WIDTH.search(told) or _WIDTH.search(told)
+        found = _WEIGHT_WIDTH.search(told) or _HQQ_WIDTH.search(told) or _WIDTH.search(told)
         return int(found[1]) if found else 0
     if method == "compressed-tensors":
         groups = declared.get("config_groups")

@@ -60,11 +60,18 @@ def watched(store: Store, cancelled: Cancelled) -> Iterator[list[str]]:
 
 
 def _folders(store: Store) -> list[Path]:
-    return [root for root in roots(store) if root.is_dir()]
+    return [root for root in roots(store) if _there(root)]
+
+
+def _there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:  # the disk does not answer
+        return False
 
 
 def _parents(single: list[Path]) -> set[Path]:
-    return {path.parent for path in single if path.parent.is_dir()}
+    return {path.parent for path in single if _there(path.parent)}
 
 
 def _touched(changed: set[Path], folders: list[Path], single: list[Path]) -> list[str]:

@@ -180,6 +180,13 @@ def test_an_index_cannot_point_elsewhere(folder: Path, name: str) -> None:
             {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 8, "group_size": 64}}},
             Quantization("hqq", 8),
         ),
+        (
+            {
+                "quant_method": "hqq",
+                "quant_config": {"scale_quant_params": {"nbits": 8}, "weight_quant_params": {"nbits": 4}},
+            },
+            Quantization("hqq", 4),
+        ),
         ({"quant_method": "quanto", "weights": "int4", "activations": None}, Quantization("quanto", 4)),
         ({"quant_method": "quanto", "weights": "float8"}, Quantization("quanto", 8)),
         ({"quant_method": "torchao", "quant_type": "int8_weight_only"}, Quantization("torchao", 8)),

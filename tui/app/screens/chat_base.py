@@ -260,8 +260,10 @@ class ChatBase(Screen[None]):
         """Put a proposed closer look below its reply."""
         raise NotImplementedError
 
-    async def show_pending(self) -> None:
-        """Closer looks that were proposed and not answered."""
+    answering: int
+
+    async def show_pending(self, only: int | None = None) -> None:
+        """Closer looks that were proposed and not answered; or one of them."""
         raise NotImplementedError
 
     # -- turns (implemented by the turns mixin, declared for the others) ----------------------------------------------

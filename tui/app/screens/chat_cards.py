@@ -32,10 +32,13 @@ class CardsMixin(TurnsMixin):
         else:
             self.offer_card(card)
 
-    async def show_pending(self) -> None:
+    answering = 0
+    """The proposal whose answer is being carried out."""
+
+    async def show_pending(self, only: int | None = None) -> None:
         """Closer looks that were proposed and not answered: earlier, or just now if the look could not begin."""
         for ask in self.attempt(self.session.pending_asks) or []:
-            if self.transcript.reply(ask.node) is not None:
+            if only in (None, ask.id) and self.transcript.reply(ask.node) is not None:
                 await self.show_card(Asked(ask))
 
     def offer_card(self, card: Card) -> None:
@@ -63,6 +66,7 @@ class CardsMixin(TurnsMixin):
             self.tell("One reply at a time: answer when this one is done", problem=True)
             return
         ask, choice = event.card.ask, event.choice
+        self.answering = ask.id
         await event.card.remove()
         self.prompt.focus()
         node = self.attempt(lambda: self.session.node(ask.node))

@@ -213,7 +213,9 @@ class TurnsMixin(ChatBase):
         await self.transcript.forget_oldest()
         for card in live.cards:
             self.offer_card(card)
-        await self.show_pending()
+        if self.answering:  # its card comes back if the look could not begin
+            self.answering, answered = 0, self.answering
+            await self.show_pending(answered)
         self._say_how_it_ended(live)
         self.show_queue()
         if self.ladder is not None and not self.fovea.ladder_current:

@@ -149,8 +149,9 @@ class Card(Vertical, can_focus=True):
         if self.has_class("-refusing"):
             return
         written = event.character if event.is_printable else None
+        bound = self.screen.active_bindings.get(event.key)
         early = not self.answerable and event.key not in ("tab", "shift+tab")
-        if early or (written and (self._writing or event.key not in self._bindings.key_to_bindings)):
+        if early or (written and (self._writing or bound is None or bound.node is not self)):
             event.stop()
             event.prevent_default()
             if written:
