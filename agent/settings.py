@@ -94,8 +94,9 @@ class PolicySettings(Section):
     @field_validator("budget", mode="before")
     @classmethod
     def _percent(cls, value: object) -> object:
-        """``20%`` as well."""
-        return share(value) if isinstance(value, str) else value
+        """``20%`` and ``20`` as well."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return share(str(value)) if number or isinstance(value, str) else value
 
     @field_validator("mode", mode="before")
     @classmethod

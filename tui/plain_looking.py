@@ -103,10 +103,13 @@ def policy(mode: LineMode, argument: str) -> None:
 
 def budget(mode: LineMode, argument: str) -> None:
     """What was spent at higher tiers, against the budget."""
-    from tui.commands.common import share
+    from agent.settings import share
 
     if argument:
-        mode.session.set_policy(budget=share(argument))
+        try:
+            mode.session.set_policy(budget=share(argument))
+        except ValueError as error:
+            raise TurnError(str(error)) from error
     spent = mode.session.spending()
     mode.line(f"[spent {spent.high} of {spent.all} tokens, {spent.share:.0%}; the budget is {spent.budget:.0%}]")
 

@@ -9,10 +9,11 @@ by the engine instead, with its own message.
 
 from __future__ import annotations
 
-import importlib.util
 import mmap
 import re
 from pathlib import Path
+
+from backends.llama.build import libraries
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,39}")
 NOT_FOR_TEXT = {
@@ -40,13 +41,8 @@ RECURRENT = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv
 
 def library() -> Path | None:
     """The installed libllama, without importing llama_cpp."""
-    spec = importlib.util.find_spec("llama_cpp")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        for name in ("libllama.so", "libllama.dylib", "llama.dll"):
-            path = Path(folder) / "lib" / name
-            if path.is_file():
-                return path
-    return None
+    found = [path for name in ("libllama.so", "libllama.dylib", "llama.dll") for path in libraries(name)]
+    return found[0] if found else None
 
 
 def is_known(name: str) -> bool:

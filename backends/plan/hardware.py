@@ -12,6 +12,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from backends.llama.build import libraries
+
 _CGROUP = Path("/sys/fs/cgroup")
 _DRM = Path("/sys/class/drm")
 _APPLE_SHARE = 0.75
@@ -172,12 +174,7 @@ def _apple(total: int, available: int) -> list[Gpu]:
 
 
 def _gpu_backends() -> frozenset[str]:
-    spec = importlib.util.find_spec("llama_cpp")
-    names = [
-        path.name.lower()
-        for folder in (spec.submodule_search_locations or [] if spec else [])
-        for path in (Path(folder) / "lib").glob("*ggml-*")
-    ]
+    names = [path.name.lower() for path in libraries("*ggml-*")]
     return frozenset(kind for kind in ("cuda", "hip", "vulkan", "metal", "sycl") if any(kind in name for name in names))
 
 

@@ -84,21 +84,6 @@ def settings_from(named: dict[str, Any], assignments: tuple[str, ...] = ()) -> S
     return settings
 
 
-def share(text: str) -> float:
-    """``20%``, ``20`` or ``0.2`` as a share of 1.
-
-    Raises:
-        SettingsError: It is none of them.
-    """
-    from agent import settings
-    from agent.errors import SettingsError
-
-    try:
-        return settings.share(text)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-
-
 def confirm(question: str, yes: bool) -> None:
     """Ask; without a terminal to ask on nothing is done.
 

@@ -54,10 +54,8 @@ def show(key: str | None, as_json: bool) -> None:
 def set_(key: str, value: str) -> None:
     """Write KEY VALUE to the settings file; it is checked before anything is written."""
     from agent import paths, settings_file
-    from tui.commands.common import share
 
-    parsed: Any = share(value) if key == "policy.budget" else settings_file.parse_value(value)
-    settings_file.save(paths.find().settings, {key: parsed})
+    settings_file.save(paths.find().settings, {key: settings_file.parse_value(value)})
 
 
 @settings.command("unset")

@@ -158,6 +158,14 @@ async def test_a_message_begun_with_another_key_goes_to_the_prompt_whole(opened:
         await driver.until(lambda: not card.is_attached)
 
 
+async def test_a_remapped_key_of_the_card_still_answers(opened: Open) -> None:
+    async with opened([dense("1132")], screen__keys={"card-stay": "y"}, **ASKING) as driver:
+        card = await asked(driver)
+        await driver.press("y")
+        await driver.until(lambda: not card.is_attached)
+        assert driver.chat.session.pending_asks() == [] and not driver.chat.prompt.text
+
+
 async def test_a_look_that_cannot_begin_leaves_its_card(opened: Open) -> None:
     async with opened([dense("1132"), "Built about 1130."], **ASKING) as driver:
         await asked(driver)

@@ -10,6 +10,12 @@ def test_show_set_unset_path(fovea, home):
     assert fovea("settings", "set", "sampling.temperature", "0.2")[0] == 0
     assert fovea("settings", "set", "policy.budget", "35%")[0] == 0
     assert json.loads(fovea("settings", "show", "--json")[1])["policy.budget"] == 0.35
+    for value, share in (("20", 0.2), ("0.4", 0.4), ("1", 1.0)):
+        assert fovea("settings", "set", "policy.budget", value)[0] == 0
+        assert json.loads(fovea("settings", "show", "--json")[1])["policy.budget"] == share
+    for value in ("150%", "101", "-1", "much", "true", "[1]"):
+        assert fovea("settings", "set", "policy.budget", value)[0] != 0, value
+    assert fovea("settings", "set", "policy.budget", "35%")[0] == 0
     shown = fovea("settings", "show", "sampling")[1]
     assert "sampling.temperature = 0.2   (default: 0.3)" in shown and "engine" not in shown
     fovea("settings", "unset", "sampling.temperature")
