@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 
+import pytest
 from textual import events
 
 from agent.values import Status
@@ -19,15 +21,9 @@ READING = 7.0
 
 
 def slowly(seconds: float) -> None:
-    """A token every few milliseconds, so that there is a middle to stop in."""
+    """Half a minute for a whole reply, so that there is still a middle to stop in on a busy machine."""
     if seconds:
-        threading.Event().wait(0.003)
-
-
-def slower(seconds: float) -> None:
-    """Ten seconds for a whole reply, so that it is still going on after some keys on a busy machine."""
-    if seconds:
-        threading.Event().wait(0.02)
+        threading.Event().wait(0.05)
 
 
 async def test_the_first_screen_is_there_before_the_model(opened: Open) -> None:
@@ -158,7 +154,7 @@ async def be_brief(driver: Driver) -> None:
 
 
 async def test_a_waiting_message_steers_the_reply(opened: Open) -> None:
-    async with opened([Script(LONG, token_s=1), "Shorter."], wait=slower) as driver:
+    async with opened([Script(LONG, token_s=1), "Shorter."], wait=slowly) as driver:
         await be_brief(driver)
         assert "Enter alone stops the reply and sends it now" in driver.shown()
         await driver.press("enter")
@@ -172,7 +168,7 @@ async def test_a_waiting_message_steers_the_reply(opened: Open) -> None:
 
 
 async def test_steering_stops_the_reply_also_while_completions_are_open(opened: Open) -> None:
-    async with opened([Script(LONG, token_s=1), "Shorter."], wait=slower) as driver:
+    async with opened([Script(LONG, token_s=1), "Shorter."], wait=slowly) as driver:
         await be_brief(driver)
         await driver.type("/")
         await driver.until(lambda: driver.chat.prompt.completing)
@@ -220,6 +216,26 @@ async def test_stopping_holds_the_queue_until_enter(opened: Open) -> None:
         driver.chat.prompt.focus()
         await driver.press("enter")
         await driver.until(lambda: len(driver.texts) == 4)
+
+
+async def test_a_stop_that_comes_as_the_reply_ends_holds_the_queue_too(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends, late = threading.Event(), asyncio.Event()
+    async with opened([Script("First.", token_s=1)], wait=lambda s: ends.wait(20) if s else None) as driver:
+        monkeypatch.setattr(driver.chat.transcript, "forget_oldest", late.wait)
+        await driver.type("first")
+        await driver.press("enter")
+        await driver.until(lambda: driver.chat.busy)
+        await driver.type("second")
+        await driver.press("enter")
+        ends.set()
+        while driver.chat.busy:
+            await asyncio.sleep(0.01)
+        driver.chat.action_stop()
+        late.set()
+        await driver.until(lambda: "Enter sends the next" in driver.shown())
+        assert list(driver.chat.waiting) == ["second"]
 
 
 async def test_what_waited_in_one_conversation_does_not_hold_the_next(opened: Open) -> None:
@@ -363,7 +379,7 @@ async def test_copying_a_reply_and_a_code_block(opened: Open) -> None:
 
 
 async def test_the_view_stays_where_the_person_reads(opened: Open) -> None:
-    async with opened(["\n\n".join(f"line {i}" for i in range(60)), Script(LONG, token_s=1)], wait=slower) as driver:
+    async with opened(["\n\n".join(f"line {i}" for i in range(60)), Script(LONG, token_s=1)], wait=slowly) as driver:
         await driver.ask("long")
         transcript = driver.chat.transcript
         assert transcript.at_bottom

@@ -261,6 +261,7 @@ class TurnsMixin(ChatBase):
         if self.live is not None:
             self._stop(self.live)
         else:
+            self.held = bool(self.waiting)  # also where the reply ended just before: Esc never sends what waits
             self.prompt.focus()
 
     def _stop(self, live: Live) -> None:
