@@ -168,17 +168,23 @@ class Ledger:
         return Spending(row["high"], row["every"], row["high_turns"] or 0, row["turns"] or 0, budget)
 
     def speed(self, model: str, tier: str, last: int = 20) -> Speed:
-        """Measured speeds of a tier over its last replies on this machine (zeros where nothing was measured)."""
+        """Measured speeds of a tier over its last replies on this machine (zeros where nothing was measured).
+
+        What a higher tier did inside a reply is not the tier's own time; a reply judged token by token says nothing.
+        """
         rows = self._db.rows(
             "SELECT json_extract(usage, '$.prompt_tokens') - json_extract(usage, '$.cached_tokens') AS read, "
-            "json_extract(timing, '$.prefill_s') AS prefill_s, json_extract(usage, '$.completion_tokens') AS wrote, "
-            "json_extract(timing, '$.decode_s') AS decode_s FROM nodes "
+            "json_extract(usage, '$.completion_tokens') AS wrote, "
+            "coalesce(json_extract(usage, '$.high_tokens'), 0) AS high, "
+            "json_extract(timing, '$.prefill_s') AS prefill_s, json_extract(timing, '$.decode_s') AS decode_s, "
+            "coalesce(json_extract(timing, '$.high_s'), 0) AS high_s FROM nodes "
             "WHERE model = ? AND tier = ? AND usage IS NOT NULL AND timing IS NOT NULL ORDER BY id DESC LIMIT ?",
             (model, tier, last),
         )
         # Tiny prefills say more about fixed costs than about speed.
         reads = [(row["read"], row["prefill_s"]) for row in rows if (row["read"] or 0) >= 32 and row["prefill_s"]]
-        writes = [(row["wrote"], row["decode_s"]) for row in rows if row["wrote"] and row["decode_s"]]
+        own = [row for row in rows if row["wrote"] and not (row["high_s"] and row["high"] >= row["wrote"])]
+        writes = [(row["wrote"], row["decode_s"] - row["high_s"]) for row in own if row["decode_s"] > row["high_s"]]
         return Speed(prefill_tok_s=_rate(reads), decode_tok_s=_rate(writes))
 
 

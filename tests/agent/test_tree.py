@@ -171,3 +171,15 @@ def test_titles(text, title):
 def test_a_query_without_words_finds_nothing(tree):
     say(tree, "s", "bird")
     assert fts_query("  ") == '""' and tree.shelf.search("  ") == []
+
+
+def test_a_tier_is_as_fast_as_it_was_without_the_looks_of_a_higher_one(tree):
+    def reply(usage, timing):
+        node = tree.add("s", None, "assistant", "", author="model", model="m", tier="4-bit")
+        tree.finish(node.id, "text", (), Status.DONE, usage=usage, timing=timing)
+
+    reply(Usage(100, 0, 50), Timing(prefill_s=1, decode_s=5))
+    reply(Usage(100, 0, 50, high_tokens=5, high_steps=5), Timing(prefill_s=1, decode_s=15, high_s=10))
+    reply(Usage(100, 0, 50, high_tokens=50, high_steps=9), Timing(prefill_s=1, decode_s=40, high_s=38))
+    speed = tree.ledger.speed("m", "4-bit")
+    assert (speed.prefill_tok_s, speed.decode_tok_s) == (100, 10)
