@@ -97,6 +97,9 @@ def validated(values: Values, where: str = "", lines: Mapping[str, int] | None =
     Raises:
         SettingsError: Names the first offending key, its line and what is expected.
     """
+    if (strange := _not_unicode(values)) is not None:
+        shown = strange.encode(errors="replace").decode()
+        raise SettingsError(f"`{shown}` is not valid UTF-8; rename it, or make a link with a plain name and use that")
     try:
         # Through JSON, because strict validation then still takes text for paths and enums but "8" never for 8.
         return Settings.model_validate_json(json.dumps(values, default=str))
@@ -175,6 +178,15 @@ def _explain(problem: ErrorDetails, where: str, lines: Mapping[str, int]) -> str
 def _suggestion(key: str, known: Any) -> str:
     close = difflib.get_close_matches(key, list(known), n=1)
     return f"; did you mean `{close[0]}`?" if close else "; `fovea settings show` lists them all"
+
+
+def _not_unicode(value: Any) -> str | None:
+    """The first text that no file of settings can hold: a path whose bytes are not UTF-8."""
+    if isinstance(value, Mapping):
+        return next((found for item in value.values() if (found := _not_unicode(item)) is not None), None)
+    if isinstance(value, str | Path) and not all(ch < "\ud800" or ch > "\udfff" for ch in str(value)):
+        return str(value)
+    return None
 
 
 def _kind(value: Any) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.desk import Desk
+from agent.errors import SettingsError
 from agent.settings import Settings
 from backends.types import LadderStatus, TierStatus
 
@@ -37,3 +38,8 @@ def test_a_bare_off_in_yaml_is_the_policy_off() -> None:
     from agent.settings_file import parse_assignment
 
     assert Settings().with_values(dict([parse_assignment("policy.mode=off")])).policy.mode == "off"
+
+
+def test_a_path_that_no_file_of_settings_can_hold_is_refused_with_advice() -> None:
+    with pytest.raises(SettingsError, match=r"`/models/m\?\.gguf` is not valid UTF-8; rename it"):
+        Settings().with_values({"model": "/models/m\udcff.gguf"})
