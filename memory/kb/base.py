@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from memory import ingest
@@ -56,22 +57,24 @@ class KnowledgeBase(KnowledgeChanges):
         Args:
             query: Any language.
             limit: How many chunks; nearly the same text is shown once.
-            kinds: Kinds of documents; all for None.
+            kinds: Kinds of documents; all for None. Only such documents are named as sources.
             wait: Whether to wait for the embedding model; otherwise words alone answer until it is ready.
             meaning: Whether to search by meaning at all.
 
         Returns:
-            Chunks, best first, and a note for the person where search went by words only.
+            Chunks, best first, and a note for the person where search went by words only. A text that a private
+            document holds as well names only the open ones.
         """
+        wanted = frozenset(KINDS if kinds is None else kinds)
         embedder, note = self._embedder_to_ask(wait) if meaning else (None, "")
         recaller = Recaller(self.store, (lambda: embedder) if embedder is not None else None)
         try:
-            ranked, notices = recaller.search(query, limit, kinds=KINDS if kinds is None else kinds)
+            ranked, notices = recaller.search(query, limit, kinds=wanted)
         finally:
             recaller.close()
         scores = {one.chunk_id: one.scores for one in ranked}
-        found = [Found(chunk, scores[chunk.id]) for chunk in self.store.chunks(list(scores))]
-        return found, note or " ".join(notices)
+        shown = (_shown(chunk, wanted) for chunk in self.store.chunks(list(scores)))
+        return [Found(chunk, scores[chunk.id]) for chunk in shown if chunk.sources], note or " ".join(notices)
 
     def documents(self) -> list[Document]:
         """Return the files and pages of the knowledge base."""
@@ -163,3 +166,9 @@ class KnowledgeBase(KnowledgeChanges):
         except EmbeddingError as error:
             return None, f"found by words: {error}"
         return ready, "" if ready is not None else "the embedding model is still being loaded; found by words"
+
+
+def _shown(chunk: Chunk, kinds: frozenset[str]) -> Chunk:
+    """The chunk with the sources a search may name: a text is stored once, and private documents may hold it too."""
+    open_ones = (one for one in chunk.sources if one.document.kind in kinds and not one.document.private)
+    return replace(chunk, sources=tuple(open_ones))

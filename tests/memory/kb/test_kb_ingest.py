@@ -246,6 +246,20 @@ def test_private_documents_are_never_found(base: KnowledgeBase, docs: Path) -> N
     assert shown is not None and "edited" in shown[1][0][1].text
 
 
+def test_a_text_that_a_private_document_holds_too_names_only_the_open_one(base: KnowledgeBase, docs: Path) -> None:
+    write(docs / "open" / "guide.md", "unmistakable")
+    write(docs / "a-diary" / "guide.md", "unmistakable")  # comes first by name
+    base.add([str(docs / "open")])
+    base.add([str(docs / "a-diary")], private=True)
+    base.store.put_document("note", "guide.md", "guide", (docs / "open" / "guide.md").read_text(encoding="utf-8"))
+    assert base.store.stats().chunks < base.store.stats().placements, "the text is stored once"
+    found, _ = base.search("unmistakable", kinds=["file", "url"])
+    named = {source.document.uri for one in found for source in one.chunk.sources}
+    assert named == {str(docs / "open" / "guide.md")}
+    base.store.set_private("file", str(docs / "open" / "guide.md"), True)
+    assert base.search("unmistakable", kinds=["file", "url"])[0] == []
+
+
 def test_what_comes_into_a_private_folder_later_is_private(base: KnowledgeBase, docs: Path) -> None:
     path = write(docs / "diary.md", "first")
     base.add([str(docs)])  # open at first
