@@ -119,7 +119,7 @@ class VectorMatrix:
         model = connection.execute("SELECT id, dim FROM models WHERE name = ?", (self._model,)).fetchone()
         if model is None:
             return None
-        if state is not None:
+        if state is not None and state.rows.shape[1] == int(model[1]):
             ids = changed_since(connection, state.seq)
             if ids is not None and len(ids) <= max(1000, _REBUILD_SHARE * state.count):
                 return _patched(connection, state, int(model[0]), ids)

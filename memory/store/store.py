@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from memory.chunking import chunk_text
-from memory.store import reads, writes
+from memory.store import writes
 from memory.store.database import translated
 from memory.store.reader import Vector
 from memory.store.search import SearchableStore
@@ -115,16 +115,14 @@ class Store(SearchableStore):
     def drop_vectors(self, model: str) -> None:
         """Delete all vectors of a model, so that every chunk is embedded again."""
         with self.database.transaction() as connection:
-            writes.log_changes(connection, reads.vector_ids(connection, model))
-            connection.execute("DELETE FROM vectors WHERE model_id = (SELECT id FROM models WHERE name = ?)", (model,))
+            writes.drop_vectors(connection, model)
 
     def drop_models(self, keep: str) -> int:
         """Delete the vectors of every model but ``keep``; return how many models went."""
         with self.database.transaction() as connection:
-            others = [row[0] for row in connection.execute("SELECT id FROM models WHERE name <> ?", (keep,))]
+            others = [str(row[0]) for row in connection.execute("SELECT name FROM models WHERE name <> ?", (keep,))]
             for model in others:
-                connection.execute("DELETE FROM vectors WHERE model_id = ?", (model,))
-                connection.execute("DELETE FROM models WHERE id = ?", (model,))
+                writes.drop_model(connection, model)
             return len(others)
 
     # Settings --------------------------------------------------------------------------------------------------

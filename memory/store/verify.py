@@ -122,16 +122,16 @@ def _kinds(database: Database, found: Verification, repair: bool) -> None:
 
 
 def _vectors(database: Database, found: Verification, repair: bool) -> None:
-    wrong = _ids(
-        database.connection,
-        "SELECT v.rowid FROM vectors v LEFT JOIN models m ON m.id = v.model_id LEFT JOIN chunks c ON c.id = v.chunk_id"
-        " WHERE m.id IS NULL OR c.id IS NULL OR length(v.vector) <> 4 * m.dim",
-    )
+    wrong = database.connection.execute(
+        "SELECT v.rowid, v.chunk_id FROM vectors v LEFT JOIN models m ON m.id = v.model_id"
+        " LEFT JOIN chunks c ON c.id = v.chunk_id WHERE m.id IS NULL OR c.id IS NULL OR length(v.vector) <> 4 * m.dim",
+    ).fetchall()
     if wrong:
         _note(found, repair, f"{len(wrong)} vectors had the wrong size or no chunk; they are made again")
         if repair:
             with database.transaction() as writer:
-                writer.executemany("DELETE FROM vectors WHERE rowid = ?", ((row,) for row in wrong))
+                writer.executemany("DELETE FROM vectors WHERE rowid = ?", ((row[0],) for row in wrong))
+                writes.log_changes(writer, sorted({int(row[1]) for row in wrong}))
 
 
 def _hashes(database: Database, found: Verification, repair: bool) -> None:

@@ -232,10 +232,23 @@ def model_id(connection: sqlite3.Connection, name: str, dim: int) -> int:
     if row and int(row[1]) == dim:
         return int(row[0])
     if row:
-        connection.execute("DELETE FROM vectors WHERE model_id = ?", (row[0],))
-        connection.execute("DELETE FROM models WHERE id = ?", (row[0],))
+        drop_model(connection, name)
     cursor = connection.execute("INSERT INTO models(name, dim) VALUES (?, ?)", (name, dim))
     return int(cursor.lastrowid or 0)
+
+
+def drop_vectors(connection: sqlite3.Connection, model: str) -> None:
+    """Delete a model's vectors, and log whose they were: what is held of them in memory would answer on."""
+    of_model = "FROM vectors WHERE model_id = (SELECT id FROM models WHERE name = ?)"
+    rows = connection.execute(f"SELECT chunk_id {of_model} ORDER BY chunk_id", (model,))
+    log_changes(connection, [int(row[0]) for row in rows])
+    connection.execute(f"DELETE {of_model}", (model,))
+
+
+def drop_model(connection: sqlite3.Connection, model: str) -> None:
+    """Delete a model and its vectors."""
+    drop_vectors(connection, model)
+    connection.execute("DELETE FROM models WHERE name = ?", (model,))
 
 
 def put_vectors(connection: sqlite3.Connection, model: str, vectors: Iterable[tuple[int, NDArray[np.float32]]]) -> int:

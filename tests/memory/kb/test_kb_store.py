@@ -132,6 +132,27 @@ def test_exact_search_equals_the_definition(store: Store) -> None:
     assert np.allclose([hit.score for hit in hits], [score for score, _ in by_hand], atol=1e-6)
 
 
+def test_what_is_held_in_memory_forgets_a_dropped_model(store: Store) -> None:
+    put(store, "a", "one", "two")
+    embed_all(store)
+    query = np.ones(8, np.float32)
+    assert len(store.search_vectors(query, 10, model=MODEL)) == 2
+    store.put_vectors("newer", [(chunk.id, np.ones(4, np.float32)) for chunk in store.pending("newer", 10)])
+    store.search_vectors(query, 10, model=MODEL)  # has seen everything up to here
+    assert store.drop_models(keep="newer") == 1
+    assert store.search_vectors(query, 10, model=MODEL) == [] and store.dimension(MODEL) == 0
+    assert len(store.search_vectors(np.ones(4, np.float32), 10, model="newer")) == 2
+
+
+def test_what_is_held_in_memory_follows_a_changed_dimension(store: Store) -> None:
+    put(store, "a", "one", "two")
+    embed_all(store)
+    assert len(store.search_vectors(np.ones(8, np.float32), 10, model=MODEL)) == 2
+    first = store.vector_ids(MODEL)[0]
+    store.put_vectors(MODEL, [(first, np.ones(4, np.float32))])
+    assert [hit.chunk_id for hit in store.search_vectors(np.ones(4, np.float32), 10, model=MODEL)] == [first]
+
+
 def test_a_matrix_far_behind_the_log_reads_everything(store: Store) -> None:
     put(store, "a", "one", "two")
     embed_all(store)
