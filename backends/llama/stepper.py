@@ -12,7 +12,7 @@ Traps this file knows (measured or read in llama.cpp):
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -35,6 +35,20 @@ _NO_SLOT, _ABORTED = 1, 2
 _CPU_CHUNK = 128
 """Tokens of a prefill batch on a CPU: wide enough to read at full speed, narrow enough to show progress. Fixed, because
 results depend slightly on the width: the same prompt must be read the same way every time."""
+
+
+def batches(total: int, chunk: int, most: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of the batches a prompt is read in: ``chunk`` tokens each, the last one up to half as many more.
+
+    A last batch of a few tokens would read all weights once more for them (130 tokens at 16 bits took 5 % longer).
+    No batch has more than ``most`` tokens. The split depends on the count alone, so that reading is repeatable.
+    """
+    start = 0
+    while total - start > min(chunk + chunk // 2, most):
+        yield start, start + chunk
+        start += chunk
+    if start < total:
+        yield start, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +248,8 @@ class LlamaStepper:
         if self._lengths[seq] + total > self._facts.n_ctx:
             raise ContextFull(f"{self._lengths[seq] + total} tokens do not fit into a context of {self._facts.n_ctx}.")
         logits: Logits | None = None
-        for start in range(0, total, self._chunk):
-            chunk = tokens[start : start + self._chunk]
-            done = start + len(chunk)
+        for start, done in batches(total, self._chunk, self._width):
+            chunk = tokens[start:done]
             logits = self.step([Feed(seq, chunk, outputs=int(done == total))])[0]
             if progress is not None:
                 progress(done, total)

@@ -5,9 +5,11 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from backends.errors import BackendError, CacheError, Cancelled, LoadError
-from backends.llama.stepper import LlamaOptions, LlamaStepper
+from backends.llama.stepper import LlamaOptions, LlamaStepper, batches
 from backends.reading import Reader, hand_over
 from backends.stepper import Feed
 from backends.threads import choose_threads
@@ -204,3 +206,15 @@ def test_tokens_that_do_not_exist_are_refused_and_do_not_end_the_process(stepper
     with pytest.raises(BackendError, match="failed to compute"):
         stepper.prefill(seq, [1, token, 2])
     assert stepper.prefill(seq, [1, 2]).shape == (512,)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 3000), st.integers(1, 512), st.integers(0, 512))
+def test_a_prompt_is_read_in_batches_without_a_small_last_one(total, chunk, more):
+    split = list(batches(total, chunk, chunk + more))
+    assert [at for start, end in split for at in range(start, end)] == list(range(total))
+    widths = [end - start for start, end in split]
+    assert max(widths, default=0) <= min(chunk + chunk // 2, chunk + more)
+    assert all(width == chunk for width in widths[:-1])
+    if len(split) > 1 and more >= chunk // 2:
+        assert widths[-1] > chunk // 2
