@@ -183,7 +183,9 @@ def _suggestion(key: str, known: Any) -> str:
 def _not_unicode(value: Any) -> str | None:
     """The first text that no file of settings can hold: a path whose bytes are not UTF-8."""
     if isinstance(value, Mapping):
-        return next((found for item in value.values() if (found := _not_unicode(item)) is not None), None)
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple):
+        return next((found for item in value if (found := _not_unicode(item)) is not None), None)
     if isinstance(value, str | Path) and not all(ch < "\ud800" or ch > "\udfff" for ch in str(value)):
         return str(value)
     return None
