@@ -203,6 +203,20 @@ class Tree:
             raise NotFoundError(f"There is no message {node}")
         return _node(row)
 
+    def set_passages(self, node: int, passages: Sequence[Passage]) -> None:
+        """Store what was recalled for a message of the person."""
+        self._db.write("UPDATE nodes SET passages = ? WHERE id = ?", (pack_passages(passages), node))
+
+    def take_back(self, node: Node, head: int | None) -> None:
+        """Remove a message nothing came of, and a conversation that consists of nothing else; the head moves back."""
+        with self.transaction():
+            self._db.write("DELETE FROM nodes WHERE id = ?", (node.id,))
+            self.shelf.set_head(node.session, head)
+            self._db.write(
+                "DELETE FROM sessions WHERE id = ? AND NOT EXISTS (SELECT 1 FROM nodes WHERE session = sessions.id)",
+                (node.session,),
+            )
+
     def passages(self, node: int) -> tuple[Passage, ...]:
         """The passages that were recalled for a message of the person, without what became private or was deleted."""
         row = self._db.row("SELECT passages FROM nodes WHERE id = ?", (node,))

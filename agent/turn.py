@@ -3,13 +3,15 @@
     recall (beside the prefill of the history) -> pack -> commit -> Started -> write ... -> Asked? -> Finished | Stopped
 
 Nothing is written to the tree before the prompt is known to fit; from then on everything is committed before it is
-told.
+told. One exception: where a model has to be loaded first, the question is committed before that, since loading takes
+long enough for a person to lose patience and the program; it is taken back where the turn is refused after all.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from agent import roles
@@ -69,23 +71,25 @@ class Turn:
     """The line of the log about what the overseer decided; gets the real cost."""
     before: int | None = None
     """The head before the turn."""
+    asked: Node | None = None
+    """The question, where it was committed before the model was loaded."""
 
     def events(self) -> Iterator[TurnEvent]:
         """See the module."""
         if self.desk.tree.read_only:
             raise ReadOnlyError(f"Nothing can be saved: {self.desk.tree.why_read_only}")
         began = time.monotonic()
-        fresh = self.desk.loaded() is None
-        ladder = self.desk.ladder()
-        if fresh:
-            self.said += ladder.notices
-        tier = self._speaking(ladder)
-        nodes = self._nodes()
-        passages = self._passages(nodes, tier)
-        packed = pack_prompt(self.desk, self.state, ladder, nodes, passages, self._parallel())
-        plans = self._plans(ladder, tier, packed)
-        self.said += self.desk.overseer.notices()
         self.before = self.state.head
+        try:
+            ladder, tier = self._load()
+            nodes = self._nodes()
+            passages = self._passages(nodes, tier)
+            packed = pack_prompt(self.desk, self.state, ladder, nodes, passages, self._parallel())
+            plans = self._plans(ladder, tier, packed)
+        except Exception:
+            self._take_back()
+            raise
+        self.said += self.desk.overseer.notices()
         user, jobs = self._commit(nodes, passages, plans, ladder, packed)
         # The stand-in of a new question had no id yet.
         self.state.window, self.state.warm = packed.window or user.id, True
@@ -112,6 +116,28 @@ class Turn:
         yield from self._conclude(writing, user, plans, packed, ladder, time.monotonic() - began)
 
     # Before -----------------------------------------------------------------------------------------------------
+
+    def _load(self) -> tuple[LadderStatus, str]:
+        """The ladder and the tier that speaks. A question is saved before it has to wait for a model."""
+        fresh = self.desk.loaded() is None
+        if fresh and self.spec.question is not None:
+            with self.desk.tree.transaction():
+                self.asked = self._ask(self.spec.question, ())
+                self.desk.tree.shelf.set_head(self.state.id, self.asked.id)
+        ladder = self.desk.ladder()
+        if fresh:
+            self.said += ladder.notices
+        return ladder, self._speaking(ladder)
+
+    def _take_back(self) -> None:
+        """The turn is refused: its question is the person's again, who has it still. After a stop it stays said."""
+        if self.asked is None:
+            return
+        if self.state.cancelled.is_set():
+            self.state.head = self.asked.id
+            return
+        with suppress(StorageError):  # then it stays, as a message without a reply
+            self.desk.tree.take_back(self.asked, self.before)
 
     def _speaking(self, ladder: LadderStatus) -> str:
         for tier in (*self.spec.tiers, *([self.spec.tier] if self.spec.tier else [])):
@@ -145,6 +171,8 @@ class Turn:
             if not nodes or nodes[-1].role != "user":
                 raise TurnError("There is no message of yours to reply to")
             return nodes
+        if self.asked is not None:
+            return [*nodes, self.asked]
         asked = Node(0, self.state.id, self.spec.parent, "user", self.spec.question, Status.DONE, "person", time.time())
         return [*nodes, asked]
 
@@ -224,8 +252,10 @@ class Turn:
         jobs: list[Job] = []
         with tree.transaction():
             user = nodes[-1]
-            if spec.question is not None:
-                user = tree.add(self.state.id, spec.parent, "user", spec.question, author="person", passages=passages)
+            if self.asked is not None:
+                tree.set_passages(user.id, passages)
+            elif spec.question is not None:
+                user = self._ask(spec.question, passages)
             for stages in plans:
                 drafts = [self._open(user, stages) for _ in range(self._parallel())]
                 jobs.append(Job(drafts, stages, first=sum(len(job.drafts) for job in jobs)))
@@ -243,6 +273,9 @@ class Turn:
         if spec.move_head:
             self.state.head = jobs[0].drafts[0].node
         return user, jobs
+
+    def _ask(self, question: str, passages: tuple[Passage, ...]) -> Node:
+        return self.desk.tree.add(self.state.id, self.spec.parent, "user", question, author="person", passages=passages)
 
     def _open(self, user: Node, stages: Sequence[Stage]) -> Draft:
         tree, spec = self.desk.tree, self.spec

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 
@@ -705,3 +707,63 @@ def test_another_model_does_not_judge_tokens_that_are_not_its_own(open_fovea):
     with pytest.raises(TurnError, match="was written by other"):
         session.forks(partial.id)
     assert fovea.engine.scored == []
+
+
+class Loading(ScriptedEngine):
+    """Looks at what is on the disk while it loads, as somebody does who kills the program meanwhile."""
+
+    def __init__(self, *scripts: str, look, **options) -> None:
+        super().__init__(scripts, **options)
+        self._look = look
+
+    def load(self, ladder):
+        self._look()
+        return super().load(ladder)
+
+
+def test_a_message_is_saved_before_a_model_is_loaded_for_it(open_fovea, folders):
+    found = []
+
+    def look():
+        with closing(sqlite3.connect(folders.conversations)) as connection:
+            found.extend(connection.execute("SELECT text, head = nodes.id FROM nodes JOIN sessions"))
+
+    fovea = open_fovea(engine=Loading("One.", look=look))
+    session = fovea.session()
+    list(session.send("A long thought"))
+    assert found == [("A long thought", 1)]
+    assert texts(session.path()) == ["A long thought", "One."]
+
+
+BROKEN = {FOUR: "damaged", "8-bit": "damaged", SIXTEEN: "damaged"}
+
+
+def test_a_message_no_model_can_be_loaded_for_is_taken_back(open_fovea):
+    fovea = open_fovea(engine=ScriptedEngine(problems=BROKEN))
+    session = fovea.session()
+    with pytest.raises(LoadError, match="damaged"):
+        list(session.send("First"))
+    assert session.head is None and fovea.sessions() == [] and fovea.search("First") == []
+
+
+def test_in_an_older_conversation_it_is_taken_back_to_where_that_was(open_fovea):
+    fovea = open_fovea("One.")
+    list(fovea.session().send("First"))
+    fovea.close()
+    fovea = open_fovea(engine=ScriptedEngine(problems=BROKEN))
+    session = fovea.session("last")
+    with pytest.raises(LoadError, match="damaged"):
+        list(session.send("Second"))
+    assert texts(session.path()) == texts(fovea.session("last").path()) == ["First", "One."]
+    assert fovea.search("Second") == []
+
+
+def test_a_message_that_was_sent_stays_when_its_loading_is_stopped_and_fails(open_fovea):
+    """Which is what leaving the program while it loads amounts to."""
+    engine = Loading(look=lambda: session.cancel(), problems=BROKEN)
+    fovea = open_fovea(engine=engine)
+    session = fovea.session()
+    with pytest.raises(LoadError):
+        list(session.send("A long thought"))
+    assert texts(session.path()) == ["A long thought"]
+    assert texts(fovea.session("last").path()) == ["A long thought"]

@@ -52,6 +52,8 @@ class Live:
     text: str = ""
     """The message, given back to the prompt when nothing came of the turn."""
     beside: bool | None = None
+    head: int | None = None
+    """Where the conversation stood before."""
 
     def speed(self) -> float:
         """Tokens per second since the first token."""

@@ -110,7 +110,7 @@ class TurnsMixin(ChatBase):
         panes: list[Reply] = []
         await self.show_welcome(False)
         turn = Turn(events)
-        self.live = Live(turn, None, [], text=text, beside=beside or None)
+        self.live = Live(turn, None, [], text=text, beside=beside or None, head=self.session.head)
         if text:
             said = SaidWidget(text)
             await self.transcript.add(said)
@@ -195,8 +195,8 @@ class TurnsMixin(ChatBase):
         """The stream has ended: the tree is the truth now."""
         self.live = None
         self.prompt.remove_class("-busy")
-        nothing = bool(live.text) and live.said is not None and live.said.node is None
-        if nothing:  # nothing was committed: give the words back rather than lose them
+        unsaid = bool(live.text) and live.said is not None and live.said.node is None
+        if unsaid and self.session.head == live.head:  # not saved either: give the words back rather than lose them
             if not self.prompt.text:
                 self.prompt.replace_all(as_typed(live.text))
             if live.said is not None:
