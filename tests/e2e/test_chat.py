@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,8 +16,8 @@ import pyte
 import pytest
 
 WIDTH, HEIGHT = 100, 30
-CLOSER, QUIT, SWITCH_FOCUS, ACCEPT, TREE = "\x12", "\x11", "\x14", "\x13", "\x1bOS"
-"""Ctrl+R, Ctrl+Q, Ctrl+T, Ctrl+S, F4."""
+CLOSER, QUIT, SWITCH_FOCUS, ACCEPT, TREE, HELP = "\x12", "\x11", "\x14", "\x13", "\x1bOS", "\x1bOP"
+"""Ctrl+R, Ctrl+Q, Ctrl+T, Ctrl+S, F4, F1."""
 PATIENCE = 90.0
 """Seconds; conditions are awaited, so a fast machine is not kept waiting."""
 
@@ -172,6 +173,34 @@ def test_a_signal_leaves_the_terminal_and_the_data_whole(program, terminal, numb
     with closing(sqlite3.connect(f"file:{program.data}/conversations.sqlite?mode=ro", uri=True)) as connection:
         ((text, status),) = connection.execute("SELECT text, status FROM nodes WHERE role = 'assistant'").fetchall()
     assert text and status == "stopped", "the part is kept"
+
+
+def test_a_fault_in_a_window_is_one_line_and_leaves_the_terminal_and_the_data_whole(program, terminal, tmp_path):
+    broken = tmp_path / "broken.py"
+    broken.write_text(
+        "from tui.app.screens.help import Help\n"
+        "from tui.main import main\n"
+        "def on_mount(self):\n"
+        "    raise ZeroDivisionError('an inner\\nfault')\n"
+        "Help.on_mount = on_mount\n"
+        "main()\n"
+    )
+    program.command = lambda *arguments: [sys.executable, str(broken), *arguments]
+    one = terminal(tokens=8000)
+    one.until(lambda text: "16-bit ready" in text, "the ladder")
+    one.type("Talk")
+    one.until(lambda text: "tok/s" in text, "the first words")
+    one.child.send(HELP)
+    assert one.ended() == 70
+    assert b"\x1b[?1049l" in one.written, "the alternate screen was left"
+    said = one.written.rsplit(b"\x1b[?1049l", 1)[-1]
+    assert b"(ZeroDivisionError: an inner fault); the details are in" in said.replace(b"\r\n", b"")
+    assert b"Traceback" not in one.written
+    assert "Traceback" in (program.data / "fovea.log").read_text()
+    for host in program.hosts():
+        host.wait(30)
+    ((text, status),) = stored(program, "SELECT text, status FROM nodes WHERE role = 'assistant'")
+    assert text and status in {"stopped", "failed", "open"}, "the part is kept"
 
 
 def test_line_mode_in_a_terminal(program, terminal):

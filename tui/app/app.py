@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import time
 from collections.abc import Iterable
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
+from textual.worker import WorkerFailed
 
 from tui.app import keys, themes
+from tui.app.background import sentence
 from tui.app.job_control import mend_continue
 
 if TYPE_CHECKING:
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
     from agent.app import Fovea
     from tui.app.screens.chat import ChatScreen
+
+
+log = logging.getLogger(__name__)
 
 
 class FoveaApp(App[int]):
@@ -46,6 +52,8 @@ class FoveaApp(App[int]):
         self.fovea = fovea
         self.first_session = session_id
         self.key_changes: dict[str, str] = dict(fovea.settings.screen.keys)
+        self.fault: Exception | None = None
+        """What ended the app, where nobody asked it to end."""
         self._interrupted = 0.0
         for theme in themes.themes():
             self.register_theme(theme)
@@ -62,6 +70,7 @@ class FoveaApp(App[int]):
         self.theme = wanted if wanted in self.available_themes else themes.DEFAULT
         self.set_keymap(self.key_changes)
         self.push_screen(ChatScreen(self.fovea, self.first_session))
+        asyncio.get_running_loop().set_exception_handler(self._callback_failed)
         for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
             # Windows has no such handlers, and an app in a thread (a test) may not set them.
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
@@ -69,6 +78,34 @@ class FoveaApp(App[int]):
         if self._driver is not None and hasattr(signal, "SIGCONT"):
             with contextlib.suppress(ValueError):  # not in the main thread
                 mend_continue(self._driver)
+
+    # -- faults -------------------------------------------------------------------------------------------------------
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A fault in a handler, a timer or a worker. What it belonged to is dead, so the app ends, in good order.
+
+        Textual would print a traceback with the values of local variables; here ``run_app`` raises the fault once the
+        terminal is given back, and the command line does with it what it does with every other.
+        """
+        if isinstance(error, WorkerFailed) and isinstance(error.error, Exception):
+            error = error.error
+        if self.fault is not None:  # the first one is told; others follow from it
+            log.error("another fault while ending", exc_info=error)
+            return
+        self.fault = error
+        self._exception = error  # for Textual's own test driver
+        self._exception_event.set()
+        with contextlib.suppress(Exception):
+            self.chat.stop_everything()
+        self._close_messages_no_wait()
+
+    def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something the event loop called for itself failed (a result of background work): the app goes on."""
+        error = context.get("exception")
+        log.error("in the event loop: %s", context.get("message"), exc_info=error)
+        if isinstance(error, Exception):
+            with contextlib.suppress(Exception):  # it is ending
+                self.chat.tell(sentence(error), problem=True)
 
     @property
     def chat(self) -> ChatScreen:

@@ -17,9 +17,14 @@ def run_app(fovea: Fovea, session_id: str | None = None) -> int:
 
     Returns:
         The exit code.
+
+    Raises:
+        Exception: A fault ended the app. The terminal is the caller's again.
     """
     from tui.app.app import FoveaApp
 
     app = FoveaApp(fovea, session_id)
     app.run()
+    if app.fault is not None:
+        raise app.fault
     return app.return_code or 0
