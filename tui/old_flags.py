@@ -77,7 +77,7 @@ OLD = {
     "--no-stream": Old(said="replies always stream; `fovea ask --json` prints a whole one"),
     "--cai-chat": Old(said="`fovea chat` is the app, `fovea chat --plain` the line mode"),
     "--notebook": Old(said="`fovea chat` is the app; a reply can be edited and continued there"),
-    "--share": Old(said="nothing is sent to others; --listen HOST:PORT --public serves your own network"),
+    "--share": Old(said="nothing is sent to others; `fovea chat --listen HOST:PORT --public` serves your own network"),
     "--api": Old(said="`fovea serve` is the API"),
     "--trust-remote-code": Old(said="code from a model's folder is never run"),
 }
