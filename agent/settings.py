@@ -22,8 +22,10 @@ def share(text: str) -> float:
     """``20%``, ``20`` or ``0.2`` as a share of 1.
 
     Raises:
-        ValueError: It is none of them.
+        ValueError: It is none of them, or a bare ``1``, which reads as one per cent beside a bare ``2``.
     """
+    if text.strip() == "1":
+        raise ValueError("`1` may mean 1% or 100%; write the one you mean")
     try:
         number = float(text.strip().removesuffix("%"))
     except ValueError as error:
@@ -94,9 +96,10 @@ class PolicySettings(Section):
     @field_validator("budget", mode="before")
     @classmethod
     def _percent(cls, value: object) -> object:
-        """``20%`` and ``20`` as well."""
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return share(str(value)) if number or isinstance(value, str) else value
+        """``20%`` and ``20`` as well; a number 1 (of a file) is the whole it has always been."""
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return share(str(float(value)))
+        return share(value) if isinstance(value, str) else value
 
     @field_validator("mode", mode="before")
     @classmethod

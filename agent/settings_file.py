@@ -21,6 +21,8 @@ from agent.paths import write_atomically
 from agent.settings import Settings
 
 FORMS = ("str", "TierSettings")
+SHARES = frozenset({"policy.budget"})
+"""Settings that are read as they are typed: in YAML ``1`` and ``1%`` would be things of two kinds."""
 HEADER = "# fovea settings; every key is explained in docs/settings.md and by `fovea settings show`.\n"
 Values = dict[str, Any]
 
@@ -66,8 +68,10 @@ def with_dotted(values: Values, changes: Mapping[str, Any]) -> Values:
     return result
 
 
-def parse_value(text: str) -> Any:
+def parse_value(key: str, text: str) -> Any:
     """The value of ``--set key=text``: YAML, so that numbers, true/false, lists and mappings mean themselves."""
+    if key in SHARES:
+        return text
     try:
         return yaml.safe_load(text) if text.strip() else ""
     except yaml.YAMLError as error:
@@ -83,7 +87,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise SettingsError(f"`{text}` is not of the form key=value")
-    return key.strip(), parse_value(value)
+    return key.strip(), parse_value(key.strip(), value)
 
 
 def validated(values: Values, where: str = "", lines: Mapping[str, int] | None = None) -> Settings:

@@ -153,8 +153,8 @@ def settings(mode: LineMode, argument: str) -> None:
     else:
         found = [key] if key else list(values)
     if value:
-        save(mode.fovea.folders.settings, {key: parse_value(value)})
-        mode.fovea.change({key: parse_value(value)})
+        save(mode.fovea.folders.settings, {key: parse_value(key, value)})
+        mode.fovea.change({key: parse_value(key, value)})
         values = flatten(mode.fovea.settings)
     for name in found:
         mode.line(f"{name:32} {values[name]}")

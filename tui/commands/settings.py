@@ -55,7 +55,7 @@ def set_(key: str, value: str) -> None:
     """Write KEY VALUE to the settings file; it is checked before anything is written."""
     from agent import paths, settings_file
 
-    settings_file.save(paths.find().settings, {key: settings_file.parse_value(value)})
+    settings_file.save(paths.find().settings, {key: settings_file.parse_value(key, value)})
 
 
 @settings.command("unset")

@@ -32,6 +32,17 @@ async def test_commands_are_completed(opened: Open) -> None:
         assert "One token in three may be looked at closer" in driver.shown().replace("About one", "One")
 
 
+@pytest.mark.parametrize(
+    ("argument", "said"), [("1", "1% or 100%"), ("150%", "between 0 and 1"), ("much", "20% or 0.2")]
+)
+async def test_a_budget_that_cannot_be_is_said_and_nothing_changes(opened: Open, argument: str, said: str) -> None:
+    async with opened() as driver:
+        before = driver.chat.session.policy.budget
+        await driver.command(f"/budget {argument}")
+        assert said in driver.shown()
+        assert driver.chat.session.policy.budget == before
+
+
 async def test_arrows_move_the_completions_and_escape_closes_them(opened: Open) -> None:
     async with opened() as driver:
         await driver.type("/")

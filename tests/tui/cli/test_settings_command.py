@@ -10,10 +10,10 @@ def test_show_set_unset_path(fovea, home):
     assert fovea("settings", "set", "sampling.temperature", "0.2")[0] == 0
     assert fovea("settings", "set", "policy.budget", "35%")[0] == 0
     assert json.loads(fovea("settings", "show", "--json")[1])["policy.budget"] == 0.35
-    for value, share in (("20", 0.2), ("0.4", 0.4), ("1", 1.0)):
+    for value, share in (("20", 0.2), ("0.4", 0.4), ("1.0", 1.0), ("1%", 0.01), ("100", 1.0)):
         assert fovea("settings", "set", "policy.budget", value)[0] == 0
         assert json.loads(fovea("settings", "show", "--json")[1])["policy.budget"] == share
-    for value in ("150%", "101", "-1", "much", "true", "[1]"):
+    for value in ("150%", "101", "-1", "much", "true", "[1]", "", "1"):
         assert fovea("settings", "set", "policy.budget", value)[0] != 0, value
     assert fovea("settings", "set", "policy.budget", "35%")[0] == 0
     shown = fovea("settings", "show", "sampling")[1]
@@ -59,3 +59,15 @@ def test_numbers_in_a_tiers_options_are_taken_as_yaml_reads_them() -> None:
     from agent.settings import TierSettings
 
     assert TierSettings(options={"silence_s": 60, "tries": "2"}).options == {"silence_s": "60", "tries": "2"}  # type: ignore[dict-item]
+
+
+def test_a_bare_1_is_asked_about_where_it_is_typed_and_stays_what_it_was_in_a_file(fovea, home):
+    code, _, err = fovea("settings", "set", "policy.budget", "1")
+    assert code == 2 and "1% or 100%" in err and err.count("\n") == 1
+    assert "1% or 100%" in fovea("ask", "--budget", "1", "Q")[2]
+    assert "1% or 100%" in fovea("ask", "--set", "policy.budget=1", "Q")[2]
+    file = home / "config" / "generation_config.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for written in ("1", "1.0"):
+        file.write_text(f"policy:\n  budget: {written}\n")
+        assert json.loads(fovea("settings", "show", "--json")[1])["policy.budget"] == 1.0

@@ -153,11 +153,11 @@ class CommandsMixin(CompletionMixin, CardsMixin, ShelfMixin):
             return
         try:
             value = settings.share(argument)
-        except ValueError:
-            self.tell("Say a share in percent: /budget 20", problem=True)
+        except ValueError as error:
+            self.tell(one_line(str(error), 100), problem=True)
             return
-        self.attempt(lambda: self.session.set_policy(budget=value))
-        self.tell(f"{share(self.session.policy.budget).capitalize()} may be looked at closer")
+        if self.managed(lambda: self.session.set_policy(budget=value)):
+            self.tell(f"{share(self.session.policy.budget).capitalize()} may be looked at closer")
 
     async def do_tier(self, argument: str) -> None:
         """/tier [TIER]."""

@@ -192,7 +192,7 @@ class SettingsScreen(Panel[None]):
             if text is None:
                 return
             try:
-                self._write(entry, text if isinstance(value, str) else parse_value(text))
+                self._write(entry, text if isinstance(value, str) else parse_value(entry.key, text))
             except AgentError as error:
                 self._say(str(error), problem=True)
 
