@@ -91,6 +91,23 @@ async def test_a_model_that_cannot_be_loaded_is_said_and_the_app_stays(opened: O
         assert driver.chat.prompt.text == "Still here?"
 
 
+async def test_a_message_that_got_no_reply_is_said_and_answered(opened: Open, tmp_path: Path) -> None:
+    """What a program leaves that was killed between the two."""
+    with open_fovea(tmp_path, ["One."]) as fovea:
+        session = fovea.session()
+        list(session.send("First"))
+        fovea.tree.shelf.set_head(session.id, fovea.tree.add(session.id, session.head, "user", "Second", author="p").id)
+        async with opened(fovea=fovea, session="last") as driver:
+            assert "The last message got no reply; /again writes one" in driver.shown()
+            await driver.command("/new")
+            assert "got no reply" not in driver.shown()
+            await driver.chat.open_session(session.id)
+            assert "The last message got no reply; /again writes one" in driver.shown()
+            await driver.command("/again")
+            assert driver.texts[:3] == ["First", "One.", "Second"]
+            assert driver.texts[3:] == ["You said: Second"]
+
+
 async def test_tiers_being_made_are_said_from_their_thread(opened: Open) -> None:
     class Making(ScriptedEngine):
         """Tells how far it is, as the making of a tier does."""

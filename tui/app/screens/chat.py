@@ -104,7 +104,7 @@ class ChatScreen(CommandsMixin):
 
         self.ladder = ladder
         missing = [f"{tier.name}: {tier.problem}" for tier in ladder.tiers if tier.problem]
-        self.tell("; ".join(missing) if missing else "", problem=bool(missing))
+        self.tell("; ".join(missing) if missing else self.what_is_open(), problem=bool(missing))
         for welcome in self.query(Welcome):
             welcome.ready(f"{' · '.join(ladder.loaded())} ready")
         self.show_title()

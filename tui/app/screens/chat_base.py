@@ -190,6 +190,16 @@ class ChatBase(Screen[None]):
 
     # -- the tree -----------------------------------------------------------------------------------------------------
 
+    @property
+    def unanswered(self) -> Node | None:
+        """The message the conversation ends with, where it got no reply (fovea was killed, or stopped before one)."""
+        last = self.rows[-1].node if len(self.rows) else None
+        return last if last is not None and last.role == "user" else None
+
+    def what_is_open(self) -> str:
+        """What a person who opens a conversation may want to do first; empty when nothing waits."""
+        return "The last message got no reply; /again writes one" if self.unanswered and not self.busy else ""
+
     def versions_of(self, node_id: int | None) -> Sequence[Node]:
         """Children of a node that are not deleted."""
         return self.session.children(node_id)

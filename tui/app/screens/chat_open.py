@@ -57,9 +57,9 @@ class OpenMixin(VersionsMixin):
         self.waiting.clear()  # they are among the earlier prompts
         self.held = False
         self.show_queue()
-        self.tell("")
         await self.transcript.remove_children()
         await self.sync(reload=True)
+        self.tell(self.what_is_open())
         await self.show_pending()
         self.prompt.focus()
 

@@ -30,8 +30,11 @@ class VersionsMixin(MessagesMixin):
         )
 
     async def action_regenerate(self) -> None:
-        """Write another version of the reply under the cursor; for a message of the person, reply to it."""
-        node = self.here()
+        """Write another version of the reply under the cursor; for a message of the person, reply to it.
+
+        From the prompt it is the last message that is meant, also where that got no reply.
+        """
+        node = (self.unanswered if self.prompt.has_focus else None) or self.here()
         if node is None:
             return
         if node.role == "user":
