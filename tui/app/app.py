@@ -93,10 +93,16 @@ class FoveaApp(App[int]):
             log.error("another fault while ending", exc_info=error)
             return
         self.fault = error
-        self._exception = error  # for Textual's own test driver
-        self._exception_event.set()
         with contextlib.suppress(Exception):
             self.chat.stop_everything()
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """End; see above."""
+        self._close_messages_no_wait()
+
+    def panic(self, *renderables: object) -> None:
+        """End, without Textual's own account of an error that knows how to draw itself."""
         self._close_messages_no_wait()
 
     def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
