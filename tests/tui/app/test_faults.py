@@ -43,6 +43,15 @@ async def test_foreign_text_in_replies_shows_harmlessly(opened: Open, text: str)
         assert driver.app.is_running
 
 
+async def test_no_word_of_a_reply_is_left_out_because_it_looks_like_html(opened: Open) -> None:
+    text = "A std::vector<int> of <name>, a <b and c> d.\n\n<div>\nin a block\n</div>\n\n- <one>\n\n<https://x.y>"
+    async with opened([Script(text)]) as driver:
+        await driver.ask("Go")
+        for part in ("std::vector<int> of <name>, a <b and c> d.", "<div>", "in a block", "</div>", "• <one>"):
+            assert part in driver.shown()
+        assert "<https" not in driver.shown(), "a link is still a link"
+
+
 async def test_markup_in_what_the_person_and_others_write_stays_text(opened: Open) -> None:
     async with opened(["Yes."]) as driver:
         await driver.ask("[bold]hello[/bold] \x1b[31m")

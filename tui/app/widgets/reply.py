@@ -17,8 +17,16 @@ from tui.app import captions
 from tui.app.safe import harmless
 
 if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
     from textual.widgets import Markdown
     from textual.widgets.markdown import MarkdownStream
+
+
+def _parser() -> MarkdownIt:
+    """Textual's own parser, but ``vector<int>`` and ``<div>`` are words of a reply: it would leave HTML out."""
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("gfm-like", {"html": False})
 
 
 class Reply(Vertical, can_focus=True):
@@ -71,7 +79,7 @@ class Reply(Vertical, can_focus=True):
 
         self._shown = harmless(self.node.text) if self.node else ""
         yield Static(self.caption(), classes="caption", markup=False)
-        yield Markdown(self._shown, open_links=False)
+        yield Markdown(self._shown, parser_factory=_parser, open_links=False)
 
     def caption(self) -> Content:
         """The line above the text, as things stand."""
