@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from memory.formats.values import DEFAULT_LIMITS, ReadLimits
 from memory.ingest.fetch import fetched, is_url, page_uri
 from memory.ingest.pipeline import Cancelled, ingest_files, remove_missing
 from memory.ingest.progress import Outcome, Report
-from memory.ingest.walk import Found, Selection, path_of, refuse_empty, select, uri_of
+from memory.ingest.walk import Found, Selection, is_folder, path_of, refuse_empty, select, uri_of
 from memory.store import Document, DocumentInfo, Store
 
 _ROOT = "root:"
 _EXCLUDED = "excluded:"
 _PRIVATE = "private:"
 """Folders and files that were added as private: so is what comes there later."""
+_EMPTIED = "no file is left here, which a disk that is not mounted looks like too; what is known is kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +69,25 @@ def add(store: Store, sources: Sequence[str], control: Control, *, private: bool
     return outcome
 
 
-def refresh(store: Store, targets: Sequence[str], control: Control, *, pages: bool = False) -> Outcome:
+def refresh(
+    store: Store,
+    targets: Sequence[str],
+    control: Control,
+    *,
+    pages: bool = False,
+    unattended: bool = False,
+) -> Outcome:
     """Bring what was added up to date with the disk: changed files, new ones, moved ones, removed ones.
+
+    A folder that is there but has lost every file at once may be the empty place of a disk that is not mounted: what
+    is known of it is kept and reported, unless the person named that very folder.
 
     Args:
         store: Which store.
         targets: Folders or files to look at; all when empty.
         control: Progress, cancelling and bounds.
         pages: Whether web pages are fetched again.
+        unattended: Whether a program chose the targets, so that naming a folder confirms nothing.
 
     Raises:
         IngestError: A target is empty.
@@ -87,29 +99,34 @@ def refresh(store: Store, targets: Sequence[str], control: Control, *, pages: bo
     def asked(path: Path) -> bool:
         return not targets or any(path == one or one in path.parents or path in one.parents for one in wanted)
 
+    confirmed = frozenset() if unattended else frozenset(wanted)
     chosen = Selection()
-    for key in store.meta_keys(_ROOT):
-        root = path_of(key.removeprefix(_ROOT))
+    for root in roots(store):
         if not asked(root):
             continue
-        if root.is_dir():
+        if is_folder(root):
             found = select([str(root)])
             chosen.files += found.files
             chosen.roots += found.roots
             chosen.problems += found.problems
         else:
             chosen.problems.append((uri_of(root), "the folder is gone or not mounted; `fovea kb rm` forgets it"))
-    single = [document for document in store.documents(["file"]) if not document.root]
     gone = []
-    for document in single:
+    for document in store.single_files():
         path = path_of(document.uri)
         if not asked(path):
             continue
-        if path.exists():
+        try:
+            path.stat()
             chosen.files.append(Found(path))
-        elif path.parent.exists():
-            gone.append(document)
-    outcome = _bring_up_to_date(store, chosen, control, retry_failed=False)
+        except (FileNotFoundError, NotADirectoryError):
+            if path not in confirmed and _empty(path.parent):
+                chosen.problems.append((document.uri, f"{_EMPTIED}; `fovea kb rm` forgets it"))
+            elif is_folder(path.parent):
+                gone.append(document)
+        except OSError as error:  # the disk does not answer, or the folder may not be entered: nothing is known
+            chosen.problems.append((document.uri, f"cannot be looked at: {error.strerror or error}"))
+    outcome = _bring_up_to_date(store, chosen, control, retry_failed=False, confirmed=confirmed)
     outcome.removed += remove_missing(store, gone, set(), [])
     if pages:
         for document in store.documents(["url"]):
@@ -155,7 +172,14 @@ def roots(store: Store) -> list[Path]:
     return [path_of(key.removeprefix(_ROOT)) for key in store.meta_keys(_ROOT)]
 
 
-def _bring_up_to_date(store: Store, chosen: Selection, control: Control, *, retry_failed: bool) -> Outcome:
+def _bring_up_to_date(
+    store: Store,
+    chosen: Selection,
+    control: Control,
+    *,
+    retry_failed: bool,
+    confirmed: Collection[Path] = (),
+) -> Outcome:
     excluded = {key.removeprefix(_EXCLUDED) for key in store.meta_keys(_EXCLUDED)}
     files = [found for found in chosen.files if not excluded or uri_of(found.path) not in excluded]
     private = {path_of(key.removeprefix(_PRIVATE)) for key in store.meta_keys(_PRIVATE)}
@@ -169,17 +193,31 @@ def _bring_up_to_date(store: Store, chosen: Selection, control: Control, *, retr
         cancelled=control.cancelled,
         retry_failed=retry_failed,
     )
-    outcome.failed = [*chosen.problems, *outcome.failed]
     if chosen.roots and not outcome.cancelled:
         keep = {uri_of(found.path) for found in files}
-        folders = {uri_of(root).rstrip("/") + "/" for root in chosen.roots}
-        candidates = [
-            document
-            for document in store.documents(["file"])
-            if document.root and any(document.uri.startswith(folder) for folder in folders)
-        ]
+        documents = [one for one in store.documents(["file"]) if one.root]
+        chosen.problems += _emptied(chosen, documents, confirmed)
+        folders = tuple(uri_of(root).rstrip("/") + "/" for root in chosen.roots)
+        candidates = [document for document in documents if document.uri.startswith(folders)]
         outcome.removed += remove_missing(store, candidates, keep, [name for name, _ in chosen.problems])
+    outcome.failed = [*chosen.problems, *outcome.failed]
     return outcome
+
+
+def _emptied(
+    chosen: Selection, documents: Sequence[Document], confirmed: Collection[Path]
+) -> Iterator[tuple[str, str]]:
+    """Folders that have lost every file at once, and why nothing is forgotten for that."""
+    told = {name for name, _ in chosen.problems}
+    filled = {parent for found in chosen.files for parent in found.path.parents}
+    for root in chosen.roots:
+        name = uri_of(root)
+        if root in filled or root in confirmed or name in told:
+            continue
+        known = sum(one.status == "ready" and one.uri.startswith(name.rstrip("/") + "/") for one in documents)
+        if known:
+            what = "1 document" if known == 1 else f"{known} documents"
+            yield name, f"{_EMPTIED} ({what}) until `fovea kb refresh` or `fovea kb rm` names this folder"
 
 
 def _add_page(store: Store, url: str, control: Control, outcome: Outcome, *, private: bool = False) -> None:
@@ -241,6 +279,14 @@ def _matches(document: Document, target: str) -> bool:
     if document.uri == uri or document.uri.startswith(uri.rstrip("/") + "/"):
         return True
     return glob.has_magic(target) and fnmatch.fnmatchcase(document.uri, str(path))
+
+
+def _empty(folder: Path) -> bool:
+    """Whether a folder is there and holds nothing at all."""
+    try:
+        return next(folder.iterdir(), None) is None
+    except OSError:
+        return False
 
 
 def _forget_key(store: Store, key: str) -> None:

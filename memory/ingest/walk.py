@@ -60,6 +60,14 @@ def path_of(uri: str) -> Path:
     return Path(uri)
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; False also where its disk does not answer."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def refuse_empty(names: Sequence[str | Path]) -> None:
     """Refuse a name that is empty: as a path it would be the current folder, which nobody meant.
 
@@ -83,7 +91,7 @@ def select(sources: Sequence[str | Path]) -> Selection:
     seen: set[Path] = set()
     for source in sources:
         for path, from_pattern in _expanded(str(source), chosen):
-            if path.is_dir():
+            if is_folder(path):
                 root = path.resolve()
                 chosen.roots.append(root)
                 found = [Found(file, uri_of(root)) for file in walk(root, chosen.problems)]

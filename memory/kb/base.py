@@ -110,12 +110,25 @@ class KnowledgeBase(KnowledgeChanges):
         )
 
     def watch(self, control: Control) -> Iterator[Outcome]:
-        """Follow the added folders until cancelled; gives an outcome whenever something changed there."""
-        yield self.refresh((), control)
-        for targets in watched(self.store, control.cancelled):
-            outcome = self.refresh(targets, control)
-            if outcome.added or outcome.updated or outcome.removed:
+        """Follow the added folders until cancelled; gives an outcome whenever something changed there.
+
+        What cannot be read is named once, not with every outcome.
+        """
+        first = self.refresh((), control, unattended=True)
+        said = set(first.failed)
+        yield first
+        notes: list[str] = []
+        for targets in watched(self.store, control.cancelled, notes.append):
+            outcome = self.refresh(targets, control, unattended=True)
+            trouble = set(outcome.failed)
+            outcome.failed = [one for one in outcome.failed if one not in said]
+            inside = tuple(target.rstrip("/") + "/" for target in targets)
+            said = {one for one in said if one[0] not in targets and not one[0].startswith(inside)} | trouble
+            if notes:
+                outcome.note = "; ".join([*notes, outcome.note] if outcome.note else notes)
+            if outcome.added or outcome.updated or outcome.removed or outcome.failed or notes:
                 yield outcome
+            notes.clear()
 
     # Background ------------------------------------------------------------------------------------------------
 

@@ -85,13 +85,15 @@ class KnowledgeChanges:
         control: Control | None = None,
         *,
         pages: bool = False,
+        unattended: bool = False,
         embed: bool = True,
         waiting: Waiting | None = None,
     ) -> Outcome:
-        """Bring what was added up to date with the disk."""
+        """Bring what was added up to date with the disk; see ``memory.ingest.operations.refresh``."""
         how = control or Control()
         with self._writing("kb refresh", how, waiting):
-            return self._finish(ingest.refresh(self.store, targets, how, pages=pages), how, embed)
+            outcome = ingest.refresh(self.store, targets, how, pages=pages, unattended=unattended)
+            return self._finish(outcome, how, embed)
 
     def remove(self, targets: Sequence[str], *, waiting: Waiting | None = None) -> Outcome:
         """Remove documents with everything only they held."""

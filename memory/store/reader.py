@@ -42,6 +42,13 @@ class StoreReader:
         with translated(self.database.path):
             return data_version(self.database.connection)
 
+    @property
+    def revision(self) -> tuple[int, int]:
+        """Something that differs, in the calling thread, after any change of the file by anybody; costs microseconds."""
+        with translated(self.database.path):
+            connection = self.database.connection
+            return int(connection.execute("PRAGMA data_version").fetchone()[0]), connection.total_changes
+
     # Documents and chunks --------------------------------------------------------------------------------------
 
     def chunks(self, ids: Sequence[int]) -> list[Chunk]:
@@ -66,6 +73,11 @@ class StoreReader:
         marks = ",".join("?" * len(wanted))
         with translated(self.database.path):
             return reads.documents(self.database.connection, f"kind IN ({marks})", tuple(wanted))
+
+    def single_files(self) -> list[Document]:
+        """Return the files that were added by themselves, not with a folder."""
+        with translated(self.database.path):
+            return reads.documents(self.database.connection, "kind = 'file' AND root = ''", ())
 
     def document_chunks(self, document_id: int) -> list[tuple[Placement, Chunk]]:
         """Return a document's chunks in order."""

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from memory.errors import IngestError, StoreBusyError
-from memory.ingest import Control, Progress, path_of, uri_of
+from memory.ingest import Control, Outcome, Progress, path_of, uri_of, watch
 from memory.ingest.lock import writer_lock
 from memory.ingest.walk import select
 from memory.kb import KnowledgeBase, Waiting
@@ -320,6 +321,85 @@ def test_watching_waits_for_a_folder_that_went_away(base: KnowledgeBase, docs: P
     timer.join()
     outcomes.close()  # type: ignore[attr-defined]
     assert found, "watching ended when its only folder was away"
+
+
+def watching(base: KnowledgeBase) -> Iterator[Outcome]:
+    """The outcomes of a watch that ends, at the latest, after a minute."""
+    end = time.monotonic() + 60
+    return base.watch(Control(cancelled=lambda: time.monotonic() > end))
+
+
+def test_watching_follows_a_file_that_is_added_by_itself_meanwhile(base: KnowledgeBase, docs: Path) -> None:
+    write(docs / "a.md", "alpha")
+    base.add([str(docs)])
+    outcomes = watching(base)
+    next(outcomes)
+    alone = write(docs.with_name("elsewhere") / "alone.md", "beta")
+    base.add([str(alone)])
+    write(alone, "beta, edited")
+    assert next(outcomes).updated == 1
+    write(alone, "beta, edited again")
+    assert next(outcomes).updated == 1
+
+
+def test_what_changes_while_the_watching_begins_anew_is_not_missed(
+    base: KnowledgeBase, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [docs.with_name("other")]
+
+    def begins(folders: object) -> Iterator[set[Path]]:
+        write(docs / f"{len(names(base))}.md", "written before the system watches")
+        yield set()
+        if others:
+            write(others[0] / "b.md", "beta")
+            base.add([str(others.pop())])
+        while True:
+            yield set()
+
+    write(docs / "a.md", "alpha")
+    base.add([str(docs)])
+    monkeypatch.setattr(watch, "_by_the_system", begins)
+    outcomes = watching(base)
+    assert [next(outcomes).added for _ in range(3)] == [0, 1, 1]
+    assert names(base) == ["1.md", "3.md", "a.md", "b.md"]
+
+
+def test_where_the_system_cannot_watch_everything_is_looked_at(
+    base: KnowledgeBase, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*folders: object, **options: object) -> None:
+        raise OSError("no watches left")
+
+    monkeypatch.setattr("watchfiles.watch", broken)
+    monkeypatch.setattr(watch, "_EVERYTHING_SECONDS", 0.0)
+    write(docs / "a.md", "alpha")
+    base.add([str(docs)])
+    outcomes = watching(base)
+    next(outcomes)
+    assert "no watches left" in next(outcomes).note
+    write(docs / "b.md", "beta")
+    assert next(outcomes).added == 1
+
+
+def test_a_folder_that_is_suddenly_empty_is_kept_until_it_is_named(base: KnowledgeBase, docs: Path) -> None:
+    """What a disk looks like that is not mounted: its folder is there and holds nothing."""
+    file, alone = write(docs / "a.md", "alpha"), write(docs.with_name("disk") / "b.md", "beta")
+    base.add([str(docs), str(alone)])
+    outcomes = watching(base)
+    next(outcomes)
+    file.unlink()
+    alone.unlink()
+    told: dict[str, str] = {}
+    while len(told) < 2:
+        told |= dict(next(outcomes).failed)
+    assert told.keys() == {str(docs), str(alone)} and "not mounted" in told[str(docs)]
+    for outcome in (base.refresh(), base.refresh([str(docs.parent)]), base.add([str(docs)])):
+        assert outcome.removed == 0 and str(docs) in dict(outcome.failed)
+    assert names(base) == ["a.md", "b.md"]
+    write(docs / "a.md", "alpha")
+    assert base.refresh([str(docs)]).unchanged == 1, "it is there again, and nothing was read anew"
+    file.unlink()
+    assert base.refresh([str(docs), str(alone)]).removed == 2
 
 
 def test_status_counts_what_is_there(base: KnowledgeBase, docs: Path) -> None:
