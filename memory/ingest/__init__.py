@@ -5,7 +5,7 @@ from __future__ import annotations
 from memory.ingest.operations import Control, add, refresh, remove, roots
 from memory.ingest.pipeline import embed_pending, embedding_text
 from memory.ingest.progress import Outcome, Progress
-from memory.ingest.walk import path_of, refuse_empty, uri_of
+from memory.ingest.walk import path_of, place_of, refuse_empty, uri_of
 
 __all__ = [
     "Control",
@@ -15,6 +15,7 @@ __all__ = [
     "embed_pending",
     "embedding_text",
     "path_of",
+    "place_of",
     "refresh",
     "refuse_empty",
     "remove",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from memory.formats.values import DEFAULT_LIMITS, ReadLimits
 from memory.ingest.fetch import fetched, is_url, page_uri
 from memory.ingest.pipeline import Cancelled, ingest_files, remove_missing
 from memory.ingest.progress import Outcome, Report
-from memory.ingest.walk import Found, Selection, is_folder, path_of, refuse_empty, select, uri_of
+from memory.ingest.walk import Found, Selection, is_folder, path_of, place_of, refuse_empty, select, uri_of
 from memory.store import Document, DocumentInfo, Store
 
 _ROOT = "root:"
@@ -94,38 +94,13 @@ def refresh(
     """
     refuse_empty(targets)
     began = time.monotonic()
-    wanted = [Path(target).expanduser().resolve() for target in targets if not is_url(target)]
+    wanted = [place_of(target) for target in targets if not is_url(target)]
 
     def asked(path: Path) -> bool:
         return not targets or any(path == one or one in path.parents or path in one.parents for one in wanted)
 
     confirmed = frozenset() if unattended else frozenset(wanted)
-    chosen = Selection()
-    for root in roots(store):
-        if not asked(root):
-            continue
-        if is_folder(root):
-            found = select([str(root)])
-            chosen.files += found.files
-            chosen.roots += found.roots
-            chosen.problems += found.problems
-        else:
-            chosen.problems.append((uri_of(root), "the folder is gone or not mounted; `fovea kb rm` forgets it"))
-    gone = []
-    for document in store.single_files():
-        path = path_of(document.uri)
-        if not asked(path):
-            continue
-        try:
-            path.stat()
-            chosen.files.append(Found(path))
-        except (FileNotFoundError, NotADirectoryError):
-            if path not in confirmed and _empty(path.parent):
-                chosen.problems.append((document.uri, f"{_EMPTIED}; `fovea kb rm` forgets it"))
-            elif is_folder(path.parent):
-                gone.append(document)
-        except OSError as error:  # the disk does not answer, or the folder may not be entered: nothing is known
-            chosen.problems.append((document.uri, f"cannot be looked at: {error.strerror or error}"))
+    chosen, gone = _followed(store, asked, confirmed)
     outcome = _bring_up_to_date(store, chosen, control, retry_failed=False, confirmed=confirmed)
     outcome.removed += remove_missing(store, gone, set(), [])
     if pages:
@@ -149,7 +124,7 @@ def remove(store: Store, targets: Sequence[str]) -> Outcome:
     documents = store.documents(["file", "url"])
     for target in targets:
         matches = [document for document in documents if _matches(document, target)]
-        root_key = "" if is_url(target) else _ROOT + uri_of(Path(target).expanduser().resolve())
+        root_key = "" if is_url(target) else _ROOT + uri_of(place_of(target))
         known_root = bool(root_key) and store.meta(root_key) is not None
         if known_root:
             store.delete_meta(root_key)
@@ -170,6 +145,39 @@ def remove(store: Store, targets: Sequence[str]) -> Outcome:
 def roots(store: Store) -> list[Path]:
     """Return the folders that were added."""
     return [path_of(key.removeprefix(_ROOT)) for key in store.meta_keys(_ROOT)]
+
+
+def _followed(
+    store: Store, asked: Callable[[Path], bool], confirmed: Collection[Path]
+) -> tuple[Selection, list[Document]]:
+    """What there is on the disk of that which was added, and the files added by themselves that are gone."""
+    chosen = Selection()
+    for root in roots(store):
+        if not asked(root):
+            continue
+        if is_folder(root):
+            found = select([str(root)])
+            chosen.files += found.files
+            chosen.roots += found.roots
+            chosen.problems += found.problems
+        else:
+            chosen.problems.append((uri_of(root), "the folder is gone or not mounted; `fovea kb rm` forgets it"))
+    gone: list[Document] = []
+    for document in store.single_files():
+        path = path_of(document.uri)
+        if not asked(path):
+            continue
+        try:
+            path.stat()
+            chosen.files.append(Found(path))
+        except (FileNotFoundError, NotADirectoryError):
+            if path not in confirmed and _empty(path.parent):
+                chosen.problems.append((document.uri, f"{_EMPTIED}; `fovea kb rm` forgets it"))
+            elif is_folder(path.parent):
+                gone.append(document)
+        except OSError as error:  # the disk does not answer, or the folder may not be entered: nothing is known
+            chosen.problems.append((document.uri, f"cannot be looked at: {error.strerror or error}"))
+    return chosen, gone
 
 
 def _bring_up_to_date(
@@ -274,7 +282,7 @@ def _matches(document: Document, target: str) -> bool:
         return document.kind == "url" and document.uri.rstrip("/") == target.rstrip("/")
     if document.kind != "file":
         return False
-    path = Path(target).expanduser().resolve()
+    path = place_of(target)
     uri = uri_of(path)
     if document.uri == uri or document.uri.startswith(uri.rstrip("/") + "/"):
         return True

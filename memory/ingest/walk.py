@@ -60,6 +60,15 @@ def path_of(uri: str) -> Path:
     return Path(uri)
 
 
+def place_of(target: str) -> Path:
+    """Return the absolute path of a folder or file, however it was named: by its path or as a document is named."""
+    path = path_of(target) if target.startswith(_BYTES) else _at_home(target)
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):  # links that lead in a circle, or no path at all
+        return path.absolute()
+
+
 def is_folder(path: Path) -> bool:
     """Whether a folder is there; False also where its disk does not answer."""
     try:
@@ -98,7 +107,7 @@ def select(sources: Sequence[str | Path]) -> Selection:
             elif from_pattern and not wanted(path.name):
                 continue
             else:
-                found = [Found(path.resolve())]
+                found = [Found(place_of(str(path)))]
             for item in found:
                 if item.path not in seen:
                     seen.add(item.path)
@@ -111,11 +120,40 @@ def _expanded(source: str, chosen: Selection) -> list[tuple[Path, bool]]:
     if os.path.lexists(path):
         return [(path, False)]
     if glob.has_magic(source):
-        matches = sorted(glob.glob(str(_at_home(source)), recursive=True))  # noqa: PTH207 (absolute patterns)
+        matches = sorted(_globbed(str(_at_home(source))))
         if matches:
             return [(Path(match), True) for match in matches]
     chosen.problems.append((source, "no such file or folder"))
     return []
+
+
+def _globbed(pattern: str) -> set[str]:
+    """Expand a pattern; ``**`` does not follow links: a few that lead in a circle would be followed for ever."""
+    parts = pattern.split("/")
+    if "**" not in parts:
+        return set(glob.glob(pattern))  # noqa: PTH207 (absolute patterns)
+    at = parts.index("**")
+    tail = "".join(f"/{part}" for part in parts[at + 1 :])
+    out: set[str] = set()
+    for start in glob.glob("/".join(parts[:at]) or ("/" if at else ".")):  # noqa: PTH207
+        for folder in _folders_below(start):
+            out |= _globbed(glob.escape(folder) + tail)
+    return out
+
+
+def _folders_below(start: str) -> Iterator[str]:
+    """A folder and, without hidden ones and links, all those below it."""
+    waiting = [start]
+    while waiting:
+        folder = waiting.pop()
+        yield folder
+        try:
+            with os.scandir(folder) as listing:
+                waiting += [
+                    one.path for one in listing if not one.name.startswith(".") and one.is_dir(follow_symlinks=False)
+                ]
+        except OSError:
+            continue  # the walk over what was matched reports what cannot be read
 
 
 def _at_home(source: str) -> Path:
@@ -127,7 +165,37 @@ def _at_home(source: str) -> Path:
 
 def walk(root: Path, problems: list[tuple[str, str]]) -> Iterator[Path]:
     """Yield the files of a folder that are worth opening, sorted, outer folders first."""
-    yield from _walk(root, [], problems)
+    waiting: list[tuple[Path, list[tuple[Path, _Spec]]]] = [(root, [])]
+    while waiting:  # a stack of our own: folders may lie deeper than calls may
+        folder, rules = waiting.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            problems.append((uri_of(folder), f"the folder cannot be read: {error.strerror or error}"))
+            continue
+        rules = rules + _rules_of(folder)
+        folders: list[Path] = []
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.name.startswith(".") or entry.is_symlink():
+                continue
+            try:
+                inside = entry.is_dir(follow_symlinks=False)
+            except OSError as error:
+                problems.append((uri_of(path), f"cannot be looked at: {error.strerror or error}"))
+                continue
+            if _ignored(path, inside, rules):
+                continue
+            if inside and not _of_tools(path):
+                folders.append(path)
+            elif not inside and wanted(entry.name):
+                yield path
+        waiting += [(path, rules) for path in reversed(folders)]
+
+
+def _of_tools(folder: Path) -> bool:
+    return folder.name in _TOOL_FOLDERS or os.path.lexists(folder / "pyvenv.cfg")
 
 
 class _Spec(Protocol):
@@ -137,34 +205,6 @@ class _Spec(Protocol):
 class _Result(Protocol):
     @property
     def include(self) -> bool | None: ...
-
-
-def _walk(folder: Path, rules: list[tuple[Path, _Spec]], problems: list[tuple[str, str]]) -> Iterator[Path]:
-    try:
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError as error:
-        problems.append((uri_of(folder), f"the folder cannot be read: {error.strerror or error}"))
-        return
-    rules = rules + _rules_of(folder)
-    folders: list[Path] = []
-    for entry in entries:
-        path = Path(entry.path)
-        if entry.name.startswith(".") or entry.is_symlink():
-            continue
-        try:
-            is_folder = entry.is_dir(follow_symlinks=False)
-        except OSError:
-            continue
-        if _ignored(path, is_folder, rules):
-            continue
-        if is_folder:
-            if entry.name not in _TOOL_FOLDERS and not (path / "pyvenv.cfg").exists():
-                folders.append(path)
-        elif wanted(entry.name):
-            yield path
-    for path in folders:
-        yield from _walk(path, rules, problems)
 
 
 def _rules_of(folder: Path) -> list[tuple[Path, _Spec]]:

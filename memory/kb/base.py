@@ -83,7 +83,9 @@ class KnowledgeBase(KnowledgeChanges):
     def show(self, target: str) -> tuple[Document, list[tuple[Placement, Chunk]]] | None:
         """Return a document named by path or web address with its chunks in order. Raises IngestError: it is empty."""
         ingest.refuse_empty([target])
-        names = [("url", target), ("file", target), ("file", ingest.uri_of(Path(target).expanduser().resolve()))]
+        names = [("file", ingest.uri_of(ingest.place_of(target)))]
+        if target.isprintable():  # an address or a document's name has no bytes that are not text
+            names = [("url", target), ("file", target), *names]
         for kind, uri in names:
             document = self.store.document(kind, uri)
             if document is not None:

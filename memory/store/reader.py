@@ -44,7 +44,7 @@ class StoreReader:
 
     @property
     def revision(self) -> tuple[int, int]:
-        """Something that differs, in the calling thread, after any change of the file by anybody; costs microseconds."""
+        """Something that differs, in the calling thread, after any change of the file by anybody; cheap."""
         with translated(self.database.path):
             connection = self.database.connection
             return int(connection.execute("PRAGMA data_version").fetchone()[0]), connection.total_changes

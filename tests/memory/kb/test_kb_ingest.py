@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -123,6 +124,48 @@ def test_gitignore_hidden_and_tool_folders_are_left_out(docs: Path) -> None:
     (docs / "photo.png").write_bytes(b"\x89PNG")
     found = sorted(str(one.path.relative_to(docs)) for one in select([str(docs)]).files)
     assert found == ["a.md", "keep/build/d.md"]
+
+
+def test_folders_may_lie_deeper_than_calls_may(docs: Path) -> None:
+    depth, home = 1100, Path.cwd()
+    os.chdir(docs)
+    try:
+        for _ in range(depth):
+            os.mkdir("d")  # noqa: PTH102 (the whole path would be walked every time)
+            os.chdir("d")
+        Path("deep.md").write_text("text", encoding="utf-8")
+    finally:
+        os.chdir(home)
+    assert [one.path.name for one in select([str(docs)]).files] == ["deep.md"]
+    assert [one.path.name for one in select([f"{docs}/**/*.md"]).files] == ["deep.md"]
+    subprocess.run(["rm", "-r", str(docs / "d")], check=True)  # deeper than shutil can reach, and pytest with it
+
+
+def test_a_pattern_does_not_follow_links_in_a_circle(docs: Path) -> None:
+    write(docs / "sub" / "a.md", "text")
+    for name in ("one", "two", "three"):  # two to the power of forty ways
+        (docs / name).symlink_to(docs)
+    chosen = select([f"{docs}/**/*.md"])
+    assert [one.path for one in chosen.files] == [docs / "sub" / "a.md"] and not chosen.problems
+    assert [one.path for one in select([f"{docs}/**/sub/**/*.md"]).files] == [docs / "sub" / "a.md"]
+
+
+def test_names_that_no_file_has_are_answered(base: KnowledgeBase, docs: Path) -> None:
+    for name in ("~nobody-at-all/a.md", str(docs / os.fsdecode(b"\xff.md")), "no\0file"):
+        assert base.show(name) is None
+        assert base.remove([name]).failed == [(name, "not in the knowledge base")]
+        assert base.refresh([name]).unchanged == 0
+
+
+def test_a_folder_whose_name_is_no_text_is_refreshed_by_its_document_name(base: KnowledgeBase, docs: Path) -> None:
+    folder = docs / os.fsdecode(b"caf\xe9")
+    try:
+        write(folder / "a.md", "alpha")
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes only text as names")
+    base.add([str(folder)])
+    write(folder / "a.md", "alpha, edited")
+    assert base.refresh([uri_of(folder)]).updated == 1
 
 
 def test_globs_files_and_problems_are_told_apart(docs: Path) -> None:
