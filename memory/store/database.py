@@ -149,6 +149,13 @@ class Database:
                 self.connection.execute("PRAGMA optimize").fetchall()  # keeps the planner's idea of the sizes right
                 self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
+    def interrupt(self) -> None:
+        """End the statements that other threads run; they raise ``StoreError``."""
+        with self._guard:
+            for thread, connection in self._all:
+                if thread is not threading.current_thread():
+                    connection.interrupt()
+
     def close(self) -> None:
         """Close every thread's connection; the object cannot be used afterwards."""
         with self._guard:
@@ -176,6 +183,8 @@ def translated(path: Path) -> Iterator[None]:
             f"{path} could not be used: {text}. Check the disk and the permissions of its folder."
         ) from error
     except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.ProgrammingError) and "closed database" in str(error):
+            raise StoreError(f"The store at {path} has been closed.") from error  # by another thread, meanwhile
         if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
             raise
         raise StoreDamagedError(

@@ -8,17 +8,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from memory.chroma_index import ChromaIndex
 from memory.chroma_index.files import WRITING, doubt, set_aside
+from memory.chroma_index.host import ChromaHost
 from memory.kb import KnowledgeBase
 from memory.store import DocumentInfo, Piece, Store
 
@@ -94,6 +97,33 @@ def test_it_is_opened_again_without_writing(index: ChromaIndex, filled: Store) -
     again = ChromaIndex(filled, MODEL)
     state = again.sync()
     assert state.usable and not state.rebuilt and agrees(again, filled)
+    again.close()
+
+
+def test_closing_ends_a_busy_worker_and_doubts_nothing(
+    index: ChromaIndex, filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.sync()
+    index.close()
+    monkeypatch.setattr("memory.chroma_index.index._CLOSE_SECONDS", 0.05)
+    call, busy = ChromaHost.call, threading.Event()
+
+    def slow(host: ChromaHost, method: str, **arguments: Any) -> dict[str, Any]:
+        os.kill(host.pid, signal.SIGSTOP)  # it will not answer
+        busy.set()
+        return call(host, method, **arguments)
+
+    monkeypatch.setattr(ChromaHost, "call", slow)
+    again = ChromaIndex(filled, MODEL)
+    opening = threading.Thread(target=again.sync)
+    opening.start()
+    assert busy.wait(60)
+    again.close()
+    opening.join(60)
+    assert not opening.is_alive() and again.state.reason == "closed"
+    monkeypatch.setattr(ChromaHost, "call", call)
+    state = again.sync()
+    assert state.usable and not state.rebuilt and not list(filled.folder.glob("chroma.damaged-*"))
     again.close()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from memory.embed import DEFAULT_MODEL, BackgroundEmbedder, default_model_folder, identity, locate
 from memory.errors import EmbeddingError, ModelUntrustedError
+from memory.kb import KnowledgeBase
 from tests.memory.kb.kb_samples import CountingEmbedder
 
 
@@ -27,6 +28,31 @@ def test_loading_happens_beside_and_get_never_waits() -> None:
         background.wait(0.01)
     go.set()
     assert background.wait(10).name == "counting" and background.ready
+
+
+def test_closing_does_not_wait_for_a_model_that_is_being_loaded(tmp_path: Path) -> None:
+    loading, go = threading.Event(), threading.Event()
+
+    def slow() -> CountingEmbedder:
+        loading.set()
+        go.wait(60)
+        return CountingEmbedder()
+
+    base = KnowledgeBase(tmp_path, embedder=BackgroundEmbedder(slow))
+    base.start()
+    assert loading.wait(60)
+    base.close()
+    assert not any(thread.name == "kb-background" for thread in threading.enumerate())
+    go.set()
+
+
+def test_weights_are_read_again_only_when_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, read = tmp_path / "model.safetensors", list[Path]()
+    weights.write_bytes(b"weights")
+    monkeypatch.setattr("memory.embed.file_sha256", lambda path: read.append(path) or f"{len(read)}" * 64)
+    assert identity(str(tmp_path)) == identity(str(tmp_path)) and len(read) == 1
+    weights.write_bytes(b"other weights")
+    assert identity(str(tmp_path)).endswith("@222222222222") and len(read) == 2
 
 
 def test_a_model_that_cannot_be_loaded_says_why_to_everyone() -> None:
