@@ -6,11 +6,14 @@ not at all.
 
 from __future__ import annotations
 
+import math
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.errors import ConversationFileError
 from agent.export import FORMAT, VERSION
@@ -20,17 +23,22 @@ from agent.values import Status
 from backends.types import Alternative, Step, Why
 
 LIMIT_BYTES = 64_000_000
+CLOCKS_DIFFER_S = 86_400.0
+"""How far ahead of ours the clock of the machine that wrote a file may be."""
 HEADING = re.compile(r"^#{1,3}[ \t]+(.+?)[ \t]*$", re.MULTILINE)
 PERSON = re.compile(r"^(you|user|human|person|me|ich|du|вы|я)\b", re.IGNORECASE)
 OTHER = re.compile(r"^(fovea|assistant|ai|model|edited reply|reply|chatgpt|claude|gemini|llama)\b", re.IGNORECASE)
 PROVENANCE = re.compile(r"\n+> [^\n]*\s*\Z")
 
 
+Number = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+
 class StepRow(BaseModel):
     """One token as exported."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
-    token: int
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+    token: Number
     text: str
     tier: str
     p: float
@@ -44,13 +52,14 @@ class StepRow(BaseModel):
 class NodeRow(BaseModel):
     """One message as exported."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
-    id: int
-    parent: int | None
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+    id: Number
+    parent: Number | None
     role: Literal["user", "assistant", "summary"]
     text: str
     author: str = "imported"
-    created: float
+    created: Any = None
+    """Seconds since 1970; what cannot be one counts as unknown."""
     model: str = ""
     tier: str = ""
     bookmark: str = ""
@@ -60,17 +69,22 @@ class NodeRow(BaseModel):
 class FileRow(BaseModel):
     """The whole export."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
     format: Literal["fovea-conversation"]
-    version: int
+    version: Number
     title: str = ""
     private: bool = False
-    head: int | None = None
+    head: Number | None = None
     nodes: list[NodeRow]
 
 
-def import_file(tree: Tree, path: Path) -> str:
+def import_file(tree: Tree, path: Path, told: Callable[[str], None] = lambda _: None) -> str:
     """Add the conversation in ``path``; returns the id of the new conversation.
+
+    Args:
+        tree: Where to.
+        path: The file.
+        told: Given one line where dates in the file could not be true and the time of the import stands for them.
 
     Raises:
         ConversationFileError: The file is not one of the two forms; nothing was added.
@@ -84,11 +98,11 @@ def import_file(tree: Tree, path: Path) -> str:
     except OSError as error:
         raise ConversationFileError(f"{path} cannot be read: {error.strerror or error}") from error
     if text.lstrip().startswith("{"):
-        return _from_json(tree, path, text)
+        return _from_json(tree, path, text, told)
     return _from_markdown(tree, path, text)
 
 
-def _from_json(tree: Tree, path: Path, text: str) -> str:
+def _from_json(tree: Tree, path: Path, text: str, told: Callable[[str], None]) -> str:
     try:
         content = FileRow.model_validate_json(text)
     except ValidationError as error:
@@ -99,7 +113,8 @@ def _from_json(tree: Tree, path: Path, text: str) -> str:
         raise ConversationFileError(f"{path} was written by a newer fovea; update fovea to read it")
     if not content.nodes:
         raise ConversationFileError(f"{path} holds no messages")
-    session, new = new_session_id(), dict[int, int]()
+    session, new, now = new_session_id(), dict[int, int](), time.time()
+    undated = sum(not _possible(row.created, now) for row in content.nodes)
     with tree.transaction():
         for row in content.nodes:
             if row.parent is not None and row.parent not in new:
@@ -114,7 +129,7 @@ def _from_json(tree: Tree, path: Path, text: str) -> str:
                 model=row.model,
                 tier=row.tier,
                 steps=[_step(step, path) for step in row.steps],
-                created=row.created,
+                created=float(row.created) if _possible(row.created, now) else now,
             )
             new[row.id] = node.id
             if row.bookmark:
@@ -125,7 +140,16 @@ def _from_json(tree: Tree, path: Path, text: str) -> str:
             tree.shelf.rename(session, content.title)
         if content.private:
             tree.shelf.set_private(session, True)
+    if undated:
+        of = "1 message has" if undated == 1 else f"{undated} messages have"
+        told(f"{of} no possible date in {path}; the time of this import stands for it")
     return session
+
+
+def _possible(created: Any, now: float) -> bool:
+    """Whether a message can have been written then: a number of seconds after 1970 and not in the future."""
+    number = isinstance(created, int | float) and not isinstance(created, bool)
+    return number and 0 < created <= now + CLOCKS_DIFFER_S
 
 
 def _step(row: StepRow, path: Path) -> Step:
@@ -133,7 +157,9 @@ def _step(row: StepRow, path: Path) -> Step:
         others = tuple(
             Alternative(int(a["token"]), str(a["text"]), float(a["p"]), str(a["tier"])) for a in row.alternatives
         )
-    except (KeyError, TypeError, ValueError) as error:
+        if not all(math.isfinite(other.p) for other in others):
+            raise ValueError("a probability is no number")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConversationFileError(f"{path} is not a conversation of fovea: alternatives: {error}") from error
     return Step(
         row.token, row.text, row.tier, row.p, row.entropy, row.margin, row.density, Why(row.why), alternatives=others

@@ -130,7 +130,7 @@ def _file(name: str) -> Path:
 def _import(mode: LineMode, argument: str) -> None:
     from agent.importing import import_file
 
-    _sessions(mode, import_file(mode.fovea.tree, _file(argument)))
+    _sessions(mode, import_file(mode.fovea.tree, _file(argument), lambda line: mode.line(f"! {line}")))
 
 
 def _quit(mode: LineMode, argument: str) -> None:

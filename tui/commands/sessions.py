@@ -120,9 +120,13 @@ def export(id: str, form: str, output: Path | None) -> None:
 def import_(file: Path) -> None:
     """Read a conversation from a JSON export, or from markdown with a heading for every message."""
     from agent.importing import import_file
+    from tui.render.harmless import one_line
+
+    def told(line: str) -> None:
+        click.echo(f"fovea: {one_line(line, 300)}", err=True)
 
     with _open() as fovea:
-        click.echo(import_file(fovea.tree, file))
+        click.echo(import_file(fovea.tree, file, told))
 
 
 @sessions.command("rename")

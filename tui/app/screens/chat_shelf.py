@@ -99,6 +99,6 @@ class ShelfMixin(OpenMixin):
             return
         from agent.importing import import_file
 
-        new = self.attempt(lambda: import_file(self.fovea.tree, Path(argument).expanduser()))
+        new = self.attempt(lambda: import_file(self.fovea.tree, Path(argument).expanduser(), self.tell))
         if new is not None:
             await self.open_session(new)
