@@ -183,8 +183,13 @@ def _is_complete(path: Path) -> bool:
 def _locked(out: Path) -> Iterator[None]:
     from filelock import FileLock
 
-    with FileLock(out.with_name(f".{out.name}.lock")):
-        yield
+    with FileLock(name := out.with_name(f".{out.name}.lock")):
+        try:
+            yield
+        finally:
+            # While it is ours: whoever waits for it finds it unlinked and takes a new one. Windows keeps it.
+            with contextlib.suppress(OSError):
+                name.unlink()
 
 
 def _scaled(progress: Progress, start: float, share: float) -> Progress:

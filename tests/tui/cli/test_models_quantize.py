@@ -53,7 +53,9 @@ def test_it_writes_beside_the_model_and_never_over_it(tiny: Path) -> None:
 
 
 def test_hybrid_and_json(tiny: Path, tmp_path: Path) -> None:
-    found = json.loads(run(tiny, "--to", "q4_k_m", "--hybrid", "--output", tmp_path / "h.gguf", "--json").output)
+    target = tmp_path / "out" / "h.gguf"
+    found = json.loads(run(tiny, "--to", "q4_k_m", "--hybrid", "--output", target, "--json").output)
+    assert list(target.parent.iterdir()) == [target], "nothing is left beside it"
     kinds = {tensor.name: tensor.kind.name for tensor in read_model(Path(found["path"])).tensors}
     assert kinds["output.weight"] == "F16" and kinds["blk.0.attn_q.weight"] == "Q4_K"
 
