@@ -253,10 +253,10 @@ class Session:
         changes = {key: value for key, value in wanted.items() if value is not None}
         if budget is not None and not 0 <= budget <= 1:
             raise TurnError("The budget is a share between 0 and 1 (or 0% and 100%)")
-        self._state.policy = self._state.policy.model_copy(update=changes)
-        if self.head is not None and changes and not self._desk.tree.read_only:
+        if self.head is not None and changes and not self._desk.tree.read_only:  # first: what fails changes nothing
             text = ", ".join(f"{key} {value}" for key, value in changes.items())
             self._desk.tree.ledger.note(self.id, "setting", text)
+        self._state.policy = self._state.policy.model_copy(update=changes)
 
     def switch_passage(self, uri: str, on: bool) -> None:
         """Leave a source out of the following messages of this conversation, or let it in again."""

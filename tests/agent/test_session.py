@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from agent.errors import BusyError, PromptTooLongError, SettingsError, TurnError
+from agent.errors import BusyError, DiskFullError, PromptTooLongError, SettingsError, TurnError
 from agent.events import Asked, Finished, Reading, Said, Started, Stopped, Wrote
 from agent.recall import NullMemory
 from agent.values import Scope, Status
@@ -767,3 +767,17 @@ def test_a_message_that_was_sent_stays_when_its_loading_is_stopped_and_fails(ope
         list(session.send("A long thought"))
     assert texts(session.path()) == ["A long thought"]
     assert texts(fovea.session("last").path()) == ["A long thought"]
+
+
+def test_a_policy_that_cannot_be_written_to_the_log_does_not_change(open_fovea, monkeypatch):
+    fovea = open_fovea("One.")
+    session = fovea.session()
+    list(session.send("First"))
+
+    def full(*parts):
+        raise DiskFullError("no room")
+
+    monkeypatch.setattr(fovea.tree.ledger, "note", full)
+    with pytest.raises(DiskFullError):
+        session.set_policy(budget=0.5)
+    assert session.policy.budget == 0.2
