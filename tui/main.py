@@ -12,6 +12,7 @@ Exit codes (also in docs/cli.md):
 
 from __future__ import annotations
 
+import codecs
 import gc
 import importlib
 import io
@@ -116,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Importing makes some hundred thousand objects that stay: looking through them every 700 was a tenth of a start.
     gc.set_threshold(50_000, 20, 50)
     _open_missing_streams()
+    _print_what_can_be_printed()
     code = run(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()
@@ -139,6 +141,12 @@ def _open_missing_streams() -> None:
             os.dup2(null, number)
             os.close(null)
         setattr(sys, name, open(number, mode, encoding="utf-8", errors="replace"))  # noqa: SIM115, PTH123  # stays
+
+
+def _print_what_can_be_printed() -> None:
+    """Where the locale is not UTF-8, a letter it lacks becomes a question mark: a reply must not end for it."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
+        sys.stdout.reconfigure(errors="replace")
 
 
 def run(arguments: Sequence[str]) -> int:

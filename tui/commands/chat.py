@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 @click.command("chat")
-@click.option("--plain", is_flag=True, help="The line mode (also when TERM=dumb, or there is no terminal).")
+@click.option(
+    "--plain", is_flag=True, help="The line mode (also when TERM=dumb, or there is no terminal, or one without UTF-8)."
+)
 @click.option(
     "--session", "--resume", "session_id", default=None, help="Open this conversation (id, its start, `last`)."
 )
@@ -62,7 +65,9 @@ def has_screen() -> bool:
     """Whether a full-screen program can run here."""
     if os.environ.get("TEXTUAL_DRIVER"):
         return True  # served in a browser: the other end of the pipe is a screen
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    if not sys.stdin.isatty() or not sys.stdout.isatty() or os.environ.get("TERM", "") in ("", "dumb"):
+        return False
+    return codecs.lookup(sys.stderr.encoding).name == "utf-8"  # what Textual draws goes there, frames and all
 
 
 def _plain(fovea: Fovea, session_id: str | None) -> int:
