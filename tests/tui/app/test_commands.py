@@ -43,6 +43,22 @@ async def test_a_budget_that_cannot_be_is_said_and_nothing_changes(opened: Open,
         assert driver.chat.session.policy.budget == before
 
 
+async def test_what_is_typed_faster_than_the_completions_follow_is_what_counts(opened: Open) -> None:
+    async with opened(["Yes."]) as driver:
+        await driver.ask("Go")
+        await driver.type("/")
+        assert driver.chat.query_one(Completions).chosen != "/rename"
+        driver.chat.prompt.insert("rename New title")  # Enter comes before anything of this is told to the list
+        driver.chat.prompt._send()
+        await driver.until(lambda: driver.chat.session.title == "New title")
+        assert driver.app.screen is driver.chat, "and not what the list showed first"
+        await driver.type("/")
+        driver.chat.prompt.insert("bud")
+        driver.chat.prompt._complete()
+        await driver.until(lambda: driver.chat.prompt.text == "/budget ")
+        assert driver.app.screen is driver.chat
+
+
 async def test_arrows_move_the_completions_and_escape_closes_them(opened: Open) -> None:
     async with opened() as driver:
         await driver.type("/")

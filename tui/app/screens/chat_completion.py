@@ -33,7 +33,7 @@ class CompletionMixin(ChatBase):
             found = [(path, "") for path in mentions.best(query, self._files)]
         else:
             self._files = None  # the next mention looks at the folder anew
-        self.prompt.completing = bool(found)
+        self.prompt.completing, self.prompt.completing_for = bool(found), before
         self.query_one(Completions).offer(found)
 
     def close_completions(self) -> bool:

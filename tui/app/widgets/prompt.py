@@ -72,6 +72,8 @@ class Prompt(TextArea):
         self.past = history
         self.completing = False
         """Whether a list of completions is open: then up, down, Tab and Enter belong to it."""
+        self.completing_for = ""
+        """The text before the cursor that the list was made for."""
         self.queued = False
         self.placeholder = Content("Ask something, / for commands, @ for files")
 
@@ -103,8 +105,11 @@ class Prompt(TextArea):
         self.call_later(self._forward)
 
     def _send(self) -> None:
-        """Send, or take the completion that is highlighted."""
-        if self.completing:
+        """Send, or take the completion that is highlighted.
+
+        Who types faster than the list follows means what was typed: the first of an older list is nobody's choice.
+        """
+        if self.completing and not self._list_is_old:
             self.post_message(self.Complete())
             return
         # Taken at once: keys that come before the message is handled belong to the next one.
@@ -118,6 +123,8 @@ class Prompt(TextArea):
 
     def _complete(self) -> None:
         """Tab."""
+        if self._list_is_old:
+            self.post_message(self.Completing(self.before_cursor, self.text))
         self.post_message(self.Complete())
 
     def _editor(self) -> None:
@@ -152,6 +159,10 @@ class Prompt(TextArea):
     def give_back(self, text: str) -> None:
         """Put a text that was not taken before what has been typed since."""
         self.replace_all(text + self.text)
+
+    @property
+    def _list_is_old(self) -> bool:
+        return self.completing_for != self.before_cursor
 
     @property
     def before_cursor(self) -> str:
