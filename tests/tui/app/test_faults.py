@@ -66,6 +66,14 @@ async def test_markup_in_what_the_person_and_others_write_stays_text(opened: Ope
         assert "[blink]here" in driver.shown()
 
 
+async def test_a_title_of_wide_characters_leaves_room_for_the_tiers(opened: Open) -> None:
+    async with opened(["Yes."]) as driver:
+        await driver.ask("\u65e5\u672c\u8a9e" * 20)
+        assert "4-bit → 8-bit → 16-bit · manual" in driver.shown().splitlines()[0]
+        await driver.press("ctrl+s")
+        assert "2 messages    just now" in driver.shown()
+
+
 async def test_a_file_with_a_nasty_name_is_only_a_name(opened: Open, tmp_path: Path) -> None:
     (tmp_path / "[red]\x1b[31mboat.txt").write_text("x", encoding="utf-8")
     async with opened() as driver:

@@ -72,7 +72,7 @@ def test_harmless_is_idempotent_and_harmless(text: str) -> None:
     once = harmless(text)
     assert harmless(once) == once
     assert not [c for c in once if (ord(c) < 32 and c != "\n") or c in "\x1b\x9b\u202e\u200b"]
-    assert "\n" not in one_line(text) and len(one_line(text, 20)) <= 20
+    assert "\n" not in one_line(text) and cell_len(one_line(text, 20)) <= 20
 
 
 def test_tokens_have_names() -> None:

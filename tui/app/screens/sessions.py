@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import set_cell_size
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -99,7 +100,7 @@ class Sessions(Panel[str]):
         here = "● " if info.id == self._current else "  "
         title = one_line(info.title, width) or "untitled"
         facts = f"{plural(info.messages, 'message'):>15}  {ago(info.updated, time.time()):>10}"
-        return Content.assemble((here, "$accent"), title.ljust(width), (facts, "$quiet"))
+        return Content.assemble((here, "$accent"), set_cell_size(title, width), (facts, "$quiet"))
 
     @property
     def _here(self) -> SessionInfo | None:
