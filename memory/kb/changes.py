@@ -20,6 +20,7 @@ from memory.ingest.progress import counted
 from memory.kb.index import DerivedIndex
 from memory.kb.values import KnowledgeSettings, Waiting
 from memory.store import Store
+from memory.store.database import translated
 from memory.store.verify import Verification, reindex_words, verify
 
 
@@ -142,13 +143,14 @@ class KnowledgeChanges:
     @contextmanager
     def _writing(self, purpose: str, control: Control, waiting: Waiting | None) -> Iterator[None]:
         patience = waiting or Waiting()
-        with writer_lock(
+        lock = writer_lock(
             self.folder,
             purpose,
             wait_seconds=patience.seconds,
             on_wait=patience.told,
             cancelled=control.cancelled,
-        ):
+        )
+        with lock, translated(self.store.database.path):
             yield
 
     def _finish(self, outcome: Outcome, control: Control, embed: bool) -> Outcome:

@@ -35,6 +35,7 @@ from memory.recall.values import (
 )
 from memory.recall.worker import Worker
 from memory.store import Store
+from memory.store.database import translated
 from memory.store.schema import kind_bits
 
 ALWAYS_SHOWN = frozenset({"MEMORY.md"})
@@ -101,7 +102,8 @@ class Recaller:
         late = threading.Event()
 
         def work() -> Recall:
-            return self._recall(asked, budget_tokens, allowed, hidden, count, Clock(began, deadline_s, late))
+            with translated(self.store.database.path):
+                return self._recall(asked, budget_tokens, allowed, hidden, count, Clock(began, deadline_s, late))
 
         try:
             if deadline_s is None:
@@ -126,8 +128,9 @@ class Recaller:
     ) -> tuple[list[Ranked], list[str]]:
         """The same order for a person who searches, relevant or not, and lines about the search."""
         notices: list[str] = []
-        found = self._finder.find(question(query, previous), kind_bits(kinds), Clock.without_end(), notices)
-        return list(islice(diverse(found.ranked, found.terms, found.vectors, self.tuning), limit)), notices
+        with translated(self.store.database.path):
+            found = self._finder.find(question(query, previous), kind_bits(kinds), Clock.without_end(), notices)
+            return list(islice(diverse(found.ranked, found.terms, found.vectors, self.tuning), limit)), notices
 
     def close(self) -> None:
         """End the threads; a route that hangs is not waited for."""

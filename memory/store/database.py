@@ -177,6 +177,8 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         text = str(error)
+        if text.startswith("Could not decode"):  # what follows are words of a document, which an error must not tell
+            raise _damaged(path, "a text in it is no UTF-8") from None
         if "locked" in text or "busy" in text:
             raise StoreBusyError(f"Another process is writing to {path}; it did not finish in a minute.") from error
         raise StoreError(
@@ -187,6 +189,11 @@ def translated(path: Path) -> Iterator[None]:
             raise StoreError(f"The store at {path} has been closed.") from error  # by another thread, meanwhile
         if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
             raise
-        raise StoreDamagedError(
-            f"{path} is damaged ({error}). `fovea kb verify` tries to repair it; your documents are untouched."
-        ) from error
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, why: str) -> StoreDamagedError:
+    return StoreDamagedError(
+        f"{path} is damaged ({why}). `fovea kb verify` tries to repair it; where it cannot, move the file away and add "
+        "your documents again: they are untouched."
+    )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from memory.errors import EmbeddingError
+from memory.errors import EmbeddingError, StoreDamagedError
 from memory.recall.around import score_around
 from memory.recall.conversations import Turn, forget_conversations, index_conversation, stored_conversations
 from memory.recall.engine import Recaller, recall
@@ -454,3 +454,13 @@ def test_counts_in_memory_give_the_scores_of_the_word_index(store: Store) -> Non
     for chunk_id, one in read.items():
         assert held[chunk_id].score == pytest.approx(one.score)
         assert (held[chunk_id].coverage, held[chunk_id].own) == pytest.approx((one.coverage, one.own))
+
+
+def test_a_damaged_store_is_a_notice_that_tells_no_text(store: Store) -> None:
+    store.put_document("file", "/a.txt", "A", "alpha wording", format="text")
+    with store.database.transaction() as connection:
+        connection.execute("UPDATE words_content SET c0 = CAST(x'616c7068ff' AS TEXT)")
+    found = recall("alpha", 500, store=store)
+    assert not found.passages and "is damaged" in found.notices[0] and "alph" not in found.notices[0]
+    with pytest.raises(StoreDamagedError, match="move the file away"):
+        Recaller(store).search("alpha", 5)
