@@ -208,13 +208,17 @@ class Tree:
         self._db.write("UPDATE nodes SET passages = ? WHERE id = ?", (pack_passages(passages), node))
 
     def take_back(self, node: Node, head: int | None) -> None:
-        """Remove a message nothing came of, and a conversation that consists of nothing else; the head moves back."""
+        """Remove a message nothing came of; the head moves back.
+
+        A conversation that consists of nothing else goes too, unless the person made it private or named it meanwhile.
+        """
         with self.transaction():
             self._db.write("DELETE FROM nodes WHERE id = ?", (node.id,))
             self.shelf.set_head(node.session, head)
             self._db.write(
-                "DELETE FROM sessions WHERE id = ? AND NOT EXISTS (SELECT 1 FROM nodes WHERE session = sessions.id)",
-                (node.session,),
+                "DELETE FROM sessions WHERE id = ? AND NOT private AND NOT archived AND title = ? "
+                "AND NOT EXISTS (SELECT 1 FROM nodes WHERE session = sessions.id)",
+                (node.session, title_of(node.text)),
             )
 
     def passages(self, node: int) -> tuple[Passage, ...]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from agent import roles
@@ -86,11 +85,11 @@ class Turn:
             passages = self._passages(nodes, tier)
             packed = pack_prompt(self.desk, self.state, ladder, nodes, passages, self._parallel())
             plans = self._plans(ladder, tier, packed)
+            self.said += self.desk.overseer.notices()
+            user, jobs = self._commit(nodes, passages, plans, ladder, packed)
         except Exception:
             self._take_back()
             raise
-        self.said += self.desk.overseer.notices()
-        user, jobs = self._commit(nodes, passages, plans, ladder, packed)
         # The stand-in of a new question had no id yet.
         self.state.window, self.state.warm = packed.window or user.id, True
         writing = Writing(
@@ -136,8 +135,10 @@ class Turn:
         if self.state.cancelled.is_set():
             self.state.head = self.asked.id
             return
-        with suppress(StorageError):  # then it stays, as a message without a reply
+        try:
             self.desk.tree.take_back(self.asked, self.before)
+        except StorageError:  # then it stays, as a message without a reply
+            self.state.head = self.asked.id
 
     def _speaking(self, ladder: LadderStatus) -> str:
         for tier in (*self.spec.tiers, *([self.spec.tier] if self.spec.tier else [])):

@@ -53,8 +53,11 @@ def watched(store: Store, cancelled: Cancelled, told: Callable[[str], None] = la
                 other_folders, seen = now.folders != seen.folders, now
                 if given:
                     yield given
-                if other_folders:
+                if other_folders or not now.names:
                     break
+        except FileNotFoundError:  # a folder went away between the look and the watching
+            time.sleep(_LOOK_MS / 1000)
+            seen = look()
         except (OSError, UnicodeError, RuntimeError) as error:  # no watches left, or a name that it cannot take
             blind = True
             told(f"the system cannot watch these folders ({error}); they are looked at every few seconds instead")

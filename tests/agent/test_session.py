@@ -11,6 +11,7 @@ import pytest
 from agent.errors import BusyError, DiskFullError, PromptTooLongError, SettingsError, TurnError
 from agent.events import Asked, Finished, Reading, Said, Started, Stopped, Wrote
 from agent.recall import NullMemory
+from agent.tree import Tree
 from agent.values import Scope, Status
 from backends.errors import EngineBusy, LoadError
 from backends.scripted import Script, ScriptedEngine, Word
@@ -781,3 +782,36 @@ def test_a_policy_that_cannot_be_written_to_the_log_does_not_change(open_fovea, 
     with pytest.raises(DiskFullError):
         session.set_policy(budget=0.5)
     assert session.policy.budget == 0.2
+
+
+def test_a_conversation_made_private_while_its_model_loads_stays_private_when_loading_fails(open_fovea):
+    fovea = open_fovea("One.")
+    session, load = fovea.session(), fovea.engine.load
+
+    def fails(ladder):
+        session.set_private(True)
+        fovea.engine.load = load
+        raise LoadError("no memory")
+
+    fovea.engine.load = fails
+    with pytest.raises(Exception, match="no memory"):
+        list(session.send("A secret"))
+    assert session.path() == []
+    list(session.send("A secret"))
+    assert session.private and [node.text for node in session.path()] == ["A secret", "One."]
+
+
+def test_a_question_is_taken_back_where_its_reply_cannot_be_begun(open_fovea, monkeypatch):
+    fovea = open_fovea("One.")
+    session = fovea.session()
+
+    def full(*_):
+        raise DiskFullError("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tree, "set_passages", full)
+        with pytest.raises(DiskFullError):
+            list(session.send("First"))
+    list(session.send("First"))
+    assert [node.text for node in session.path()] == ["First", "One."]
+    assert len(fovea.search("First")) == 1
