@@ -32,6 +32,7 @@ PROVENANCE = re.compile(r"\n+> [^\n]*\s*\Z")
 
 
 Number = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""What SQLite can hold."""
 
 
 class StepRow(BaseModel):

@@ -16,8 +16,9 @@ from agent import asks, branches, compaction, export
 from agent.desk import Desk, State
 from agent.errors import BusyError, NotFoundError, TurnError
 from agent.events import TurnEvent
+from agent.prompt import pack_prompt, prompt_before
 from agent.settings import PolicySettings
-from agent.turn import Spec, Turn, pack_prompt, prompt_before
+from agent.turn import Spec, Turn
 from agent.values import Ask, Decision, Meter, Node, Passage, Policy, Scope, Speed, Spending, Status
 from backends.errors import EngineBusy
 from backends.types import ForkMap, Message

@@ -30,7 +30,12 @@ def share(text: str) -> float:
         number = float(text.strip().removesuffix("%"))
     except ValueError as error:
         raise ValueError(f"`{text}` is not a share; write 20% or 0.2") from error
-    return number / 100 if text.strip().endswith("%") or number > 1 else number
+    return number / 100 if text.strip().endswith("%") else share_of(number)
+
+
+def share_of(number: float) -> float:
+    """``20`` or ``0.2`` as a share of 1: what is more than 1 is meant in percent."""
+    return number / 100 if number > 1 else float(number)
 
 
 class Section(BaseModel):
@@ -98,7 +103,7 @@ class PolicySettings(Section):
     def _percent(cls, value: object) -> object:
         """``20%`` and ``20`` as well; a number 1 (of a file) is the whole it has always been."""
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return share(str(float(value)))
+            return share_of(value)
         return share(value) if isinstance(value, str) else value
 
     @field_validator("mode", mode="before")

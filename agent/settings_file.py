@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from agent.errors import SettingsError
 from agent.paths import write_atomically
 from agent.settings import Settings
+from agent.text import SURROGATES, storable
 
 FORMS = ("str", "TierSettings")
 SHARES = frozenset({"policy.budget"})
@@ -69,7 +70,10 @@ def with_dotted(values: Values, changes: Mapping[str, Any]) -> Values:
 
 
 def parse_value(key: str, text: str) -> Any:
-    """The value of ``--set key=text``: YAML, so that numbers, true/false, lists and mappings mean themselves."""
+    """The value of ``--set key=text``: YAML, so that numbers, true/false, lists and mappings mean themselves.
+
+    A share is left as it was typed; the settings read it.
+    """
     if key in SHARES:
         return text
     try:
@@ -102,8 +106,9 @@ def validated(values: Values, where: str = "", lines: Mapping[str, int] | None =
         SettingsError: Names the first offending key, its line and what is expected.
     """
     if (strange := _not_unicode(values)) is not None:
-        shown = strange.encode(errors="replace").decode()
-        raise SettingsError(f"`{shown}` is not valid UTF-8; rename it, or make a link with a plain name and use that")
+        raise SettingsError(
+            f"`{storable(strange)}` is not valid UTF-8; rename it, or make a link with a plain name and use that"
+        )
     try:
         # Through JSON, because strict validation then still takes text for paths and enums but "8" never for 8.
         return Settings.model_validate_json(json.dumps(values, default=str))
@@ -190,9 +195,7 @@ def _not_unicode(value: Any) -> str | None:
         value = [*value.keys(), *value.values()]
     if isinstance(value, list | tuple):
         return next((found for item in value if (found := _not_unicode(item)) is not None), None)
-    if isinstance(value, str | Path) and not all(ch < "\ud800" or ch > "\udfff" for ch in str(value)):
-        return str(value)
-    return None
+    return str(value) if isinstance(value, str | Path) and SURROGATES.search(str(value)) else None
 
 
 def _kind(value: Any) -> str:

@@ -115,7 +115,6 @@ class Tree:
         model: str = "",
         tier: str = "",
         steps: Sequence[Step] = (),
-        passages: Sequence[Passage] = (),
         created: float | None = None,
     ) -> Node:
         """Commit a new node; the conversation is created with its first node and titled by its first message."""
@@ -129,8 +128,8 @@ class Tree:
                 (session, title_of(text) if role == "user" else "", now, now),
             )
             node = self._db.write(
-                "INSERT INTO nodes(session, parent, role, text, status, author, created, model, tier, steps, passages) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO nodes(session, parent, role, text, status, author, created, model, tier, steps) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     session,
                     parent,
@@ -142,7 +141,6 @@ class Tree:
                     model,
                     tier,
                     pack_steps(steps) if steps else None,
-                    pack_passages(passages),
                 ),
             )
         return self.node(node)

@@ -14,15 +14,16 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent import roles
-from agent.context import Packed, Room, pack
+from agent.context import Packed
 from agent.desk import Desk, State
 from agent.errors import ReadOnlyError, StorageError, TurnError
 from agent.events import Asked, Finished, Said, Started, Stopped, TurnEvent
 from agent.oversight import Plan
+from agent.prompt import left_out, pack_prompt
 from agent.recall import NullMemory, Recalling
 from agent.values import Node, Passage, Status
 from agent.writing import Draft, Job, Stage, Writing, listening
-from backends.types import Decoder, LadderStatus, Message, Prefill, Request, Sampling, Step
+from backends.types import Decoder, LadderStatus, Prefill, Request, Sampling, Step
 
 VARIED = 0.7
 """Temperature of several continuations where the settings say 0."""
@@ -103,7 +104,7 @@ class Turn:
         )
         try:
             yield Started(user, packed.prompt_tokens, packed.left_out, passages)
-            yield from map(Said, [*self.said, *_left_out(packed)])
+            yield from map(Said, [*self.said, *left_out(packed)])
             with listening(writing.run(jobs)) as run:
                 yield from run
         except StorageError as error:
@@ -121,7 +122,7 @@ class Turn:
         fresh = self.desk.loaded() is None
         if fresh and self.spec.question is not None:
             with self.desk.tree.transaction():
-                self.asked = self._ask(self.spec.question, ())
+                self.asked = self._ask(self.spec.question)
                 self.desk.tree.shelf.set_head(self.state.id, self.asked.id)
         ladder = self.desk.ladder()
         if fresh:
@@ -253,10 +254,9 @@ class Turn:
         jobs: list[Job] = []
         with tree.transaction():
             user = nodes[-1]
-            if self.asked is not None:
+            if spec.question is not None:
+                user = self.asked or self._ask(spec.question)
                 tree.set_passages(user.id, passages)
-            elif spec.question is not None:
-                user = self._ask(spec.question, passages)
             for stages in plans:
                 drafts = [self._open(user, stages) for _ in range(self._parallel())]
                 jobs.append(Job(drafts, stages, first=sum(len(job.drafts) for job in jobs)))
@@ -275,8 +275,8 @@ class Turn:
             self.state.head = jobs[0].drafts[0].node
         return user, jobs
 
-    def _ask(self, question: str, passages: tuple[Passage, ...]) -> Node:
-        return self.desk.tree.add(self.state.id, self.spec.parent, "user", question, author="person", passages=passages)
+    def _ask(self, question: str) -> Node:
+        return self.desk.tree.add(self.state.id, self.spec.parent, "user", question, author="person")
 
     def _open(self, user: Node, stages: Sequence[Stage]) -> Draft:
         tree, spec = self.desk.tree, self.spec
@@ -362,42 +362,3 @@ class Turn:
                 )
                 yield Asked(ask)
         yield Finished(replies)
-
-
-def pack_prompt(
-    desk: Desk,
-    state: State,
-    ladder: LadderStatus,
-    nodes: Sequence[Node],
-    passages: Sequence[Passage],
-    n: int,
-) -> Packed:
-    """Pack a path for the loaded ladder."""
-    settings = desk.settings
-    return pack(
-        nodes,
-        system=settings.system_prompt,
-        notes=desk.memory.standing_notes(settings.memory.notes_tokens) if settings.memory.notes_tokens else "",
-        passages=passages,
-        count=desk.engine.count,
-        room=Room.for_reply(ladder.ctx, settings.sampling.max_tokens, n),
-        window=state.window,
-        lengths=desk.lengths(),
-    )
-
-
-def prompt_before(desk: Desk, state: State, reply: Node) -> tuple[Message, ...]:
-    """The messages a finished reply answers, as they would be packed now."""
-    ladder = desk.ladder()
-    nodes = desk.tree.path(reply.parent, steps=False)
-    passages = desk.tree.passages(reply.parent) if reply.parent is not None else ()
-    return pack_prompt(desk, state, ladder, nodes, passages, 1).messages
-
-
-def _left_out(packed: Packed) -> list[str]:
-    lines = []
-    if packed.left_out:
-        lines.append(f"The {packed.left_out} oldest messages do not fit into the context and are not read")
-    if packed.passages_left_out:
-        lines.append(f"{packed.passages_left_out} recalled passages do not fit and are not read")
-    return lines

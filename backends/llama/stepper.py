@@ -12,7 +12,7 @@ Traps this file knows (measured or read in llama.cpp):
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.errors import BackendError, CacheError, Cancelled, ContextFull, LoadError
+from backends.llama.batches import CPU_CHUNK, batches
 from backends.llama.library import library, native_log
 from backends.llama.vocab import Vocab
 from backends.stepper import CacheBytes, Feed, Logits, ModelFacts, Progress
@@ -30,25 +31,6 @@ from backends.types import Message
 
 _NO_SLOT, _ABORTED = 1, 2
 """Return values of ``llama_decode``."""
-
-
-_CPU_CHUNK = 128
-"""Tokens of a prefill batch on a CPU: wide enough to read at full speed, narrow enough to show progress. Fixed, because
-results depend slightly on the width: the same prompt must be read the same way every time."""
-
-
-def batches(total: int, chunk: int, most: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of the batches a prompt is read in: ``chunk`` tokens each, the last one up to half as many more.
-
-    A last batch of a few tokens would read all weights once more for them (130 tokens at 16 bits took 5 % longer).
-    No batch has more than ``most`` tokens. The split depends on the count alone, so that reading is repeatable.
-    """
-    start = 0
-    while total - start > min(chunk + chunk // 2, most):
-        yield start, start + chunk
-        start += chunk
-    if start < total:
-        yield start, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +124,7 @@ class LlamaStepper:
         self._width = int(self._llama.llama_n_batch(self._ctx))
         self._chunk = min(self._width, options.batch_size)
         if not options.n_gpu_layers:
-            self._chunk = min(self._chunk, _CPU_CHUNK)
+            self._chunk = min(self._chunk, CPU_CHUNK)
         self._batch = self._llama.llama_batch_init(self._width, 0, 1)
         shape = (self._width,)
         self._b_token = np.ctypeslib.as_array(self._batch.token, shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ _ROOT = "root:"
 _EXCLUDED = "excluded:"
 _PRIVATE = "private:"
 """Folders and files that were added as private: so is what comes there later."""
-_EMPTIED = "no file is left here, which a disk that is not mounted looks like too; what is known is kept"
+_EMPTIED = "no file to read is left here, which a disk that is not mounted looks like too; what is known is kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,30 +202,36 @@ def _bring_up_to_date(
         retry_failed=retry_failed,
     )
     if chosen.roots and not outcome.cancelled:
-        keep = {uri_of(found.path) for found in files}
-        documents = [one for one in store.documents(["file"]) if one.root]
-        chosen.problems += _emptied(chosen, documents, confirmed)
-        folders = tuple(uri_of(root).rstrip("/") + "/" for root in chosen.roots)
-        candidates = [document for document in documents if document.uri.startswith(folders)]
-        outcome.removed += remove_missing(store, candidates, keep, [name for name, _ in chosen.problems])
+        _forget_missing(store, chosen, {uri_of(found.path) for found in files}, confirmed, outcome)
     outcome.failed = [*chosen.problems, *outcome.failed]
     return outcome
 
 
-def _emptied(
-    chosen: Selection, documents: Sequence[Document], confirmed: Collection[Path]
-) -> Iterator[tuple[str, str]]:
-    """Folders that have lost every file at once, and why nothing is forgotten for that."""
-    told = {name for name, _ in chosen.problems}
+def _forget_missing(
+    store: Store, chosen: Selection, keep: set[str], confirmed: Collection[Path], outcome: Outcome
+) -> None:
+    """Remove what is no longer in the chosen folders, except where a folder has lost every file at once."""
+    below = _by_folder({*chosen.roots, *roots(store)}, [one for one in store.documents(["file"]) if one.root])
+    problems = [name for name, _ in chosen.problems]
     filled = {parent for found in chosen.files for parent in found.path.parents}
     for root in chosen.roots:
-        name = uri_of(root)
-        if root in filled or root in confirmed or name in told:
+        known = sum(one.status == "ready" for one in below[root])
+        if not known or root in filled or root in confirmed or uri_of(root) in problems:
+            outcome.removed += remove_missing(store, below[root], keep, problems)
             continue
-        known = sum(one.status == "ready" and one.uri.startswith(name.rstrip("/") + "/") for one in documents)
-        if known:
-            what = "1 document" if known == 1 else f"{known} documents"
-            yield name, f"{_EMPTIED} ({what}) until `fovea kb refresh` or `fovea kb rm` names this folder"
+        what = "1 document" if known == 1 else f"{known} documents"
+        until = "until `fovea kb refresh` or `fovea kb rm` names this folder"
+        outcome.failed.append((uri_of(root), f"{_EMPTIED} ({what}) {until}"))
+
+
+def _by_folder(folders: Collection[Path], documents: Sequence[Document]) -> dict[Path, list[Document]]:
+    """The documents below each folder; below several, a document counts as the innermost one's, which may be a disk."""
+    out: dict[Path, list[Document]] = {folder: [] for folder in folders}
+    for document in documents:
+        home = next((parent for parent in path_of(document.uri).parents if parent in out), None)
+        if home is not None:
+            out[home].append(document)
+    return out
 
 
 def _add_page(store: Store, url: str, control: Control, outcome: Outcome, *, private: bool = False) -> None:

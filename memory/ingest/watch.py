@@ -6,6 +6,7 @@ that one lies in would be to watch all that lies below it.
 
 from __future__ import annotations
 
+import stat
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -106,9 +107,9 @@ class _Look:
 def _place(folder: Path) -> tuple[int, int] | None:
     try:
         status = folder.stat()
-        return (status.st_dev, status.st_ino) if folder.is_dir() else None
     except OSError:  # it is gone, or its disk does not answer
         return None
+    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:

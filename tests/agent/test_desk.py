@@ -44,5 +44,5 @@ def test_a_bare_off_in_yaml_is_the_policy_off() -> None:
     "changes", [{"model": "/models/m\udcff.gguf"}, {"tiers": {"4-bit": {"path": "/models/m\udcff.gguf"}}}]
 )
 def test_a_path_that_no_file_of_settings_can_hold_is_refused_with_advice(changes: dict[str, object]) -> None:
-    with pytest.raises(SettingsError, match=r"`/models/m\?\.gguf` is not valid UTF-8; rename it"):
+    with pytest.raises(SettingsError, match=r"`/models/m\ufffd\.gguf` is not valid UTF-8; rename it"):
         Settings().with_values(changes)

@@ -84,7 +84,9 @@ def test_a_deleted_conversation_is_erased_when_the_tree_closes(tmp_path):
 
 def quoting(tree, session, quoted):
     passage = Passage(1, "A talk", quoted, "the secret word is zilvermeeuw", 0, 9, 1.0, "", kind="conversation")
-    return tree.add(session, None, "user", "what was it?", author="person", passages=[passage]).id
+    node = tree.add(session, None, "user", "what was it?", author="person").id
+    tree.set_passages(node, [passage])
+    return node
 
 
 def test_what_another_conversation_quotes_is_hidden_while_its_source_is_private(tree):

@@ -6,10 +6,8 @@ Markup is not this module's business: widgets that show foreign text are made wi
 
 from __future__ import annotations
 
-from rich.cells import cell_len, set_cell_size
-
 from tui.render.harmless import harmless as _visible
-from tui.render.harmless import one_line as _one_line
+from tui.render.harmless import one_line
 
 __all__ = ["harmless", "one_line", "token_name"]
 
@@ -24,14 +22,6 @@ def harmless(text: str) -> str:
         Text that can only show itself. Idempotent.
     """
     return _visible(text).replace("\t", "    ")
-
-
-def one_line(text: str, width: int = 0) -> str:
-    """Foreign text as one line, cut with an ellipsis at ``width`` cells (0: not cut); a wide character takes two."""
-    line = _one_line(text)
-    if not width or cell_len(line) <= width:
-        return line
-    return set_cell_size(line, max(1, width - 1)).rstrip() + "…"
 
 
 def token_name(text: str) -> str:

@@ -16,9 +16,13 @@ def harmless(text: str) -> str:
 
 
 def one_line(text: str, width: int = 0) -> str:
-    """Foreign text as one line, cut with an ellipsis at ``width`` characters (0: not cut)."""
+    """Foreign text as one line, cut with an ellipsis at ``width`` cells (0: not cut); a wide character takes two."""
     line = " ".join(harmless(text).split())
-    return line if not width or len(line) <= width else line[: max(1, width - 1)].rstrip() + "…"
+    if not width or 2 * len(line) <= width:
+        return line
+    from rich.cells import cell_len, set_cell_size
+
+    return line if cell_len(line) <= width else set_cell_size(line, max(1, width - 1)).rstrip() + "…"
 
 
 class HarmlessStream:

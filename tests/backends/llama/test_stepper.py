@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.errors import BackendError, CacheError, Cancelled, LoadError
-from backends.llama.stepper import LlamaOptions, LlamaStepper, batches
+from backends.llama.batches import batches
+from backends.llama.stepper import LlamaOptions, LlamaStepper
 from backends.reading import Reader, hand_over
 from backends.stepper import Feed
 from backends.threads import choose_threads

@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import watchfiles
 
 from memory.errors import IngestError, StoreBusyError
 from memory.ingest import Control, Outcome, Progress, path_of, uri_of, watch
@@ -443,6 +445,64 @@ def test_a_folder_that_is_suddenly_empty_is_kept_until_it_is_named(base: Knowled
     assert base.refresh([str(docs)]).unchanged == 1, "it is there again, and nothing was read anew"
     file.unlink()
     assert base.refresh([str(docs), str(alone)]).removed == 2
+
+
+@pytest.mark.parametrize("where", ["outer", "inner", "both"])
+def test_of_folders_in_each_other_each_answers_for_its_own_documents(
+    base: KnowledgeBase, docs: Path, where: str
+) -> None:
+    inner = docs / "disk"
+    files = {"outer": [write(docs / "a.md", "alpha")], "inner": [write(inner / "b.md", "beta")]}
+    files["both"] = files["outer"] + files["inner"]
+    base.add([str(docs), str(inner)])
+    for file in files["both"]:
+        file.unlink()
+    for folder in {"outer": [docs], "inner": [inner], "both": [docs, inner]}[where]:
+        base.refresh([str(folder)])
+    gone = {file.name for file in files[where]}
+    assert set(names(base)) == {"a.md", "b.md"} - gone
+
+
+def test_a_look_at_a_part_of_a_folder_forgets_nothing_of_another_one_inside_it(base: KnowledgeBase, docs: Path) -> None:
+    file = write(docs / "disk" / "b.md", "beta")
+    write(docs / "part" / "a.md", "alpha")
+    base.add([str(docs), str(docs / "disk")])
+    file.unlink()
+    assert base.refresh([str(docs / "part")]).removed == 0
+    assert set(names(base)) == {"a.md", "b.md"}
+
+
+def test_watching_ends_when_the_last_file_is_removed(base: KnowledgeBase, docs: Path) -> None:
+    alone = write(docs / "a.md", "alpha")
+    base.add([str(alone)])
+    outcomes = watching(base)
+    next(outcomes)
+    write(alone, "alpha and more")
+    assert next(outcomes).updated == 1, "it is being watched"
+    base.remove([str(alone)])
+    assert list(outcomes) == []
+
+
+def test_a_folder_that_goes_away_as_watching_begins_does_not_end_the_watching(
+    base: KnowledgeBase, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, real = 0, watchfiles.watch
+
+    def begins(*folders: Path, **options: Any) -> Iterator[Any]:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            raise FileNotFoundError("it went away")
+        return real(*folders, **options)
+
+    write(docs / "a.md", "alpha")
+    base.add([str(docs)])
+    monkeypatch.setattr("watchfiles.watch", begins)
+    outcomes = watching(base)
+    next(outcomes)
+    write(docs / "b.md", "beta")
+    outcome = next(outcomes)
+    assert (outcome.added, outcome.note, begun) == (1, "", 2)
 
 
 def test_status_counts_what_is_there(base: KnowledgeBase, docs: Path) -> None:

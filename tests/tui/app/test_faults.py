@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 
@@ -123,6 +124,20 @@ async def test_a_message_that_got_no_reply_is_said_and_answered(opened: Open, tm
             await driver.command("/again")
             assert driver.texts[:3] == ["First", "One.", "Second"]
             assert driver.texts[3:] == ["You said: Second"]
+
+
+async def test_a_result_of_background_work_that_cannot_be_taken_is_said_and_the_app_goes_on(
+    opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> None:
+        raise LookupError("where it went")
+
+    async with opened(["Yes."]) as driver:
+        asyncio.get_running_loop().call_soon(fails)
+        await driver.until(lambda: "where it went" in driver.shown())
+        assert "in the event loop" in caplog.text
+        await driver.ask("Still here?")
+        assert driver.texts == ["Still here?", "Yes."]
 
 
 async def test_tiers_being_made_are_said_from_their_thread(opened: Open) -> None:
